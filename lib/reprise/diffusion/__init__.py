@@ -1,0 +1,1 @@
+"""Interpolants, flows and samplers."""

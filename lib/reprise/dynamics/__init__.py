@@ -1,0 +1,1 @@
+"""Differential equations and their solvers, on Diffrax."""

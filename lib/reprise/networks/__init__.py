@@ -1,0 +1,1 @@
+"""Networks as Flax NNX modules, with a functional view: ``mlp``, ``functional``."""

@@ -1,0 +1,1 @@
+"""Scanned training loops: ``loop``."""

@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from reprise.networks.functional import ensemble, functional
+from reprise.networks.mlp import MLP, count_parameters
+from reprise.statistics.fits import loglog_slope
+from reprise.training.loop import fit
+
+
+def reference_mlp(params, x, activation, scale):
+    """The same network written out by hand."""
+    layers = [params["layers"][i] for i in range(len(params["layers"]))]
+    for i, layer in enumerate(layers):
+        weight, bias = np.asarray(layer["weight"][...]), np.asarray(layer["bias"][...])
+        x = (x @ weight) * scale(weight.shape[0])[0] + bias * scale(weight.shape[0])[1]
+        x = np.asarray(activation(x)) if i < len(layers) - 1 else x
+    return x
+
+
+@pytest.mark.parametrize("kind", ["standard", "ntk"])
+def test_forward_matches_a_loop_in_numpy(kind):
+    model = MLP([3, 7, 5, 2], activation=jnp.tanh, parametrization=kind, bias_std=0.1, rngs=nnx.Rngs(0))
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    scale = (lambda n: (1 / np.sqrt(n), 0.1)) if kind == "ntk" else (lambda n: (1.0, 1.0))
+    _, params = functional(model)
+    np.testing.assert_allclose(model(x), reference_mlp(params, x, np.tanh, scale), rtol=2e-5, atol=1e-6)
+
+
+def test_parametrizations_agree_at_initialisation_and_not_in_their_gradients():
+    outputs, gradients = [], []
+    for kind in ("standard", "ntk"):
+        apply, params = functional(MLP([3, 400, 1], parametrization=kind, bias_std=0.1, rngs=nnx.Rngs(1)))
+        x = jnp.ones((1, 3))
+        outputs.append(apply(params, x))
+        gradients.append(optax.tree.norm(jax.grad(lambda p, x=x, a=apply: a(p, x).sum())(params)))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5)
+    assert gradients[0] > 3 * gradients[1]
+
+
+def test_ensemble_is_the_stack_of_its_members():
+    keys = jax.random.split(jax.random.key(0), 3)
+    make = lambda rngs: MLP([2, 4, 1], rngs=rngs)
+    apply, params = ensemble(make, keys)
+    x = jnp.ones((5, 2))
+    together = jax.vmap(apply, (0, None))(params, x)
+    for i in range(3):
+        np.testing.assert_allclose(together[i], make(nnx.Rngs(keys[i]))(x), rtol=1e-6)
+    assert count_parameters(params) == 3 * (2 * 4 + 4 + 4 + 1)
+
+
+def test_fit_is_gradient_descent_and_watches():
+    matrix = jnp.diag(jnp.array([1.0, 0.5]))
+    loss = lambda w, key: 0.5 * w @ matrix @ w
+    w, history = jax.jit(lambda w: fit(loss, w, optax.sgd(0.1), jax.random.key(0), 6, watch=jnp.sum, watch_every=3))(
+        jnp.ones(2)
+    )
+    expected = np.array([0.9**6, 0.95**6])
+    np.testing.assert_allclose(w, expected, rtol=1e-6)
+    np.testing.assert_allclose(history["loss"][0], 0.75)
+    np.testing.assert_allclose(history["watch"], [2, 0.9**3 + 0.95**3, expected.sum()], rtol=1e-6)
+
+
+def test_fit_refuses_a_ragged_watch():
+    with pytest.raises(ValueError, match="multiple of watch_every"):
+        fit(lambda w, k: w**2, jnp.ones(()), optax.sgd(0.1), jax.random.key(0), 7, watch=lambda w: w, watch_every=2)
+
+
+def test_loglog_slope():
+    x = np.array([1.0, 2, 4, 8])
+    assert loglog_slope(x, 3 * x**-0.5) == pytest.approx(-0.5)
+    assert np.isnan(loglog_slope(x, [1, -1, 1, 1]))
+    with pytest.raises(ValueError, match="same length"):
+        loglog_slope(x, x[:2])
