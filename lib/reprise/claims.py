@@ -83,7 +83,8 @@ class Result:
         why = f"<div class='why'>{escape(claim.why)}</div>" if claim.why else ""
         return (
             f"<div class='reprise-claim {self.verdict}' id='claim-{claim.id}'>"
-            f"<div class='statement'><b>Claim</b> <code>{claim.id}</code> ({escape(claim.where)}). {escape(claim.statement)}</div>"
+            f"<div class='statement'><b>Claim</b> <code>{claim.id}</code> ({escape(claim.where)}). "
+            f"{escape(claim.statement)}</div>"
             f"<div class='outcome'><span class='verdict'>{_MARK[self.verdict]}</span>{surprise}: "
             f"measured <b>{escape(self.measured)}</b>, criterion {escape(str(claim.criterion))}{paper}</div>{why}</div>"
         )

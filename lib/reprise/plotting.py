@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
@@ -47,9 +48,7 @@ def use_style() -> None:
 
 
 def band(ax: Axes, x: ArrayLike, samples: ArrayLike, color: str, label: str | None = None, **line) -> None:
-    """Draw the median of ``samples`` (shape ``[seeds, points]``) over ``x`` with a band from the 10th to 90th percentile."""
-    import numpy as np
-
+    """Draw the median over seeds of ``samples`` (shape ``[seeds, points]``), in a band of 10th to 90th percentile."""
     low, middle, high = np.nanquantile(np.asarray(samples), (0.1, 0.5, 0.9), axis=0)
     ax.plot(x, middle, color=color, label=label, **line)
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
