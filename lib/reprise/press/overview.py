@@ -136,7 +136,7 @@ class Style:
         """Large notes for a small book, small ones for a large book."""
         count = sum(len(bar.notes) for bar in all_bars)
         crowded = min(1.0, max(0.0, (count - 60) / 240))
-        return Style(9 - 3 * crowded, 21 - 12 * crowded, 9 - 5 * crowded, len(all_bars) <= 24, width / 12 + 20)
+        return Style(9 - 4.5 * crowded, 21 - 13.5 * crowded, 9 - 5 * crowded, len(all_bars) <= 24, width / 12 + 20)
 
     def width(self, bar: Bar) -> float:
         """The least width of a bar: its notes, and the words written above and below it."""
@@ -145,10 +145,9 @@ class Style:
         below = 5.6 * max(map(len, _two_lines(bar.slug))) + 8 if self.named else 0.0
         return max(notes, above, below)
 
-    @property
-    def height(self) -> float:
-        """Of one staff with everything around it."""
-        return 8 * self.gap + 34 + (30 if self.named else 0)
+    def heights(self, line: list[Bar]) -> tuple[float, float, float]:
+        """Of a line of bars: the names of parts above it, the staff with room for what falls off it, papers' names."""
+        return (16.0 if any(bar.part for bar in line) else 2.0), 8 * self.gap + 14, (26.0 if self.named else 0.0)
 
 
 def systems(all_bars: list[Bar], style: Style, width: float) -> list[list[Bar]]:
@@ -179,12 +178,11 @@ def figure(records: list[Record], width: int) -> str:
     all_bars = bars(records)
     style = Style.fitting(all_bars, width)
     lines = systems(all_bars, style, width - 20)
-    body = []
+    body, height = [], 0.0
     for i, line in enumerate(lines):
-        top = i * style.height
         left = 4 + (style.indent if i == 0 else 0)
-        body += _system(line, style, left, top, width - 4, first=i == 0, last=i == len(lines) - 1)
-    height = len(lines) * style.height
+        body += _system(line, style, left, height, width - 4, first=i == 0, last=i == len(lines) - 1)
+        height += sum(style.heights(line))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="reprise-overview {"wide" if width == WIDTH else "narrow"}" '
         f'viewBox="0 0 {width} {height:.0f}" role="group" aria-label="{_summary(records)}">\n<style>{CSS}</style>\n'
@@ -203,12 +201,13 @@ def _system(
     line: list[Bar], style: Style, left: float, top: float, right: float, *, first: bool, last: bool
 ) -> Iterator[str]:
     """One line of the figure: the staff, its bars, and the repeat signs at the beginning and the end of the book."""
-    middle = top + 22 + 4 * style.gap
+    above, staff, _ = style.heights(line)
+    middle = top + above + staff / 2
     low, high = middle + 2 * style.gap, middle - 2 * style.gap
     natural = sum(style.width(bar) for bar in line)
     room = right - left - (16 if first else 0) - (16 if last else 0)
     # A line is stretched to the margin, unless it is the last and short.
-    stretch = 1.0 if last and natural < 0.7 * room else room / natural if natural else 1.0
+    stretch = 1.0 if last and natural < 0.6 * room else room / natural if natural else 1.0
     end = left + (16 if first else 0) + natural * stretch + (16 if last else 0)
     yield f'<path class="accepted" d="M{left:.1f} {high:.1f}H{end:.1f}V{low:.1f}H{left:.1f}z"/>'
     for step in (-2, -1, 0, 1, 2):
@@ -251,7 +250,7 @@ def _bar(bar: Bar, style: Style, x: float, middle: float, width: float) -> Itera
     for i, one in enumerate(bar.notes):
         yield _note(one, bar.slug, start + i * pitch, middle, style)
     if style.named:
-        y = middle + 4 * style.gap + 18
+        y = middle + 4 * style.gap + 14
         words = [
             f'<tspan x="{x + width / 2:.1f}" dy="{12 * i}">{w}</tspan>' for i, w in enumerate(_two_lines(bar.slug))
         ]
