@@ -69,7 +69,7 @@ rule scoreboard:
         "book/scoreboard.md",
         "book/catalogue.md",
         "book/_generated/totals.md",
-        "book/_generated/claims.svg",
+        multiext("book/_generated/claims", ".svg", "-narrow.svg"),
     shell: "{PYTHON} reprise.press.scoreboard"
 
 

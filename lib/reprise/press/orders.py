@@ -1,7 +1,7 @@
 """Orders: small files that say what to run, rewritten only when a run's fingerprint changes.
 
 An order ``<run>.order.json`` is the single input of the run ``<run>.ipynb`` + ``<run>.json``, so a workflow that
-compares dates redoes a run exactly when its fingerprint changed. Builds and sweeps differ only in the orders they write.
+compares dates redoes a run exactly when its fingerprint changed. Builds and sweeps differ only in their orders.
 """
 
 from __future__ import annotations
