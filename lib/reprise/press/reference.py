@@ -16,7 +16,7 @@ def pages() -> dict[str, str]:
     index += ["```{list-table}", ":widths: 25 75", ":header-rows: 1", "", "* - room", "  - what is in it"]
     for room, modules in rooms.items():
         index += [f"* - {{doc}}`reprise.{room} <{room}>`", f"  - {_summary(modules[0])}"]
-    index += ["```", "", "```{toctree}", ":hidden:", "", *rooms, "```", ""]
+    index += ["```", ""]
     return {"index": "\n".join(index), **{room: _page(room, modules) for room, modules in rooms.items()}}
 
 
