@@ -97,7 +97,9 @@ class Peer:
 
     def build(self) -> float:
         book = str(Path(sys.executable).with_name("jupyter-book"))
-        return timed([book, "build", "book", "--config", "_config.yml", "--toc", "_toc.yml"], self.folder)
+        return timed(
+            [book, "build", "book", "--config", "_config.yml", "--toc", str(self.folder / "_toc.yml")], self.folder
+        )
 
     def edit_prose(self):
         (path,) = (self.folder / "notebooks").glob(f"*/{PROSE}.py")

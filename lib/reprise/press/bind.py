@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reprise import paths
 
-OPTIONS = ("build", "book", "--config", "_config.yml", "--toc", "_toc.yml", "-W", "--keep-going")
+OPTIONS = ("-W", "--keep-going")
 
 
 def main() -> None:
@@ -21,8 +21,12 @@ def main() -> None:
     build.mkdir(parents=True, exist_ok=True)
     print(f"binding the book (log: {log}) ...", flush=True)
     with log.open("w") as stream:
-        command = [Path(sys.executable).with_name("jupyter-book"), *OPTIONS, "--path-output", build]
-        done = subprocess.run(command, cwd=paths.root(), stdout=stream, stderr=subprocess.STDOUT)
+        root = paths.root()
+        command = [
+            Path(sys.executable).with_name("jupyter-book"), "build", root / "book", "--config", root / "_config.yml",
+            "--toc", root / "_toc.yml", "--path-output", build, *OPTIONS,
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=root, stdout=stream, stderr=subprocess.STDOUT)
     if done.returncode:
         print(log.read_text())
         print(f"the book did not build cleanly: warnings are errors; the log above is {log}")
