@@ -1,1 +1,1 @@
-"""Synthetic tasks with known answers."""
+"""Synthetic tasks with known answers: ``linear_regression`` (prompts for in-context learning)."""
