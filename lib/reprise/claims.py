@@ -76,7 +76,8 @@ class Result:
             "why": claim.why,
         }
 
-    def _repr_html_(self) -> str:
+    def html(self) -> str:
+        """The claim with its verdict, as an HTML block."""
         claim, escape = self.claim, html.escape
         paper = f" · paper: {escape(str(claim.paper))}" if claim.paper is not None else ""
         surprise = "" if self.as_expected else f" <b>(expected: {escape(claim.expect)})</b>"
@@ -103,7 +104,7 @@ class Paper:
         self.card, self.parameters, self.fingerprint = card, parameters, fingerprint
         self.results: dict[str, Result] = {}
 
-    def report(self, claim_id: str, value: Any, samples: Any = ()) -> Result:
+    def report(self, claim_id: str, value: Any, samples: Any = ()) -> None:
         """Hold a measured value against its claim's criterion, and show the claim with its verdict.
 
         Args:
@@ -126,8 +127,7 @@ class Paper:
             self.card.claim(claim_id), plain, [_plain(s)[0] for s in np.ravel(np.asarray(samples))], problem
         )
         self.results[claim_id] = result
-        _show({"text/html": result._repr_html_(), "text/plain": str(result)})
-        return result
+        _show({"text/html": result.html(), "text/plain": str(result)})
 
     def verdicts(self) -> None:
         """Show the table of verdicts and leave the run's record, as JSON, in the same output.

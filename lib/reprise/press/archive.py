@@ -59,16 +59,12 @@ def load(name: str) -> dict[str, Run]:
     choices = {"build": orders.executed("x").parent}
     choices |= {device.name: device for device in sorted(folder().glob("*")) if device.is_dir()}
     directory = choices.get(name, path)
-    found = {run.slug: run for run in map(runs.read, _run_files(directory))}
+    found = {run.slug: run for run in map(runs.read, sorted(directory.glob("*.json")))}
     if not found:
         raise RepriseError(
             f"no runs in '{name}'{closest(name, choices)}; give a file, a folder, or one of {', '.join(choices)}"
         )
     return found
-
-
-def _run_files(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.glob("*.json")) if not path.name.endswith(orders.SUFFIX)]
 
 
 @dataclass(frozen=True)

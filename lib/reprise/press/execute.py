@@ -1,4 +1,4 @@
-"""Execute one order by papermill: ``python -m reprise.press.execute RUN.order.json``.
+"""Execute one order by papermill: ``python -m reprise.press.execute RUN.order``.
 
 Leaves ``RUN.ipynb`` (the executed notebook, which holds the record) and ``RUN.json`` (`reprise.press.runs.Run`).
 A notebook that fails is a result too: both files are written, with the traceback, and the order is withdrawn so that
@@ -50,7 +50,7 @@ def execute(order: Order, run: Path, *, progress: bool = False) -> runs.Run:
         try:
             executed = execute_notebook(
                 source.notebook, draft, changed, kernel_name="python3", cwd=paths.root(), progress_bar=progress,
-                execution_timeout=CELL_TIMEOUT_S[order.profile],
+                execution_timeout=CELL_TIMEOUT_S[order.profile], extra_arguments=["--log-level=50"],
             )  # fmt: skip
         except Exception as problem:  # whatever a notebook or its kernel does wrong belongs on its page
             error = _describe(problem)

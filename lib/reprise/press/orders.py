@@ -1,6 +1,6 @@
 """Orders: small files that say what to run, rewritten only when a run's fingerprint changes.
 
-An order ``<run>.order.json`` is the single input of the run ``<run>.ipynb`` + ``<run>.json``, so a workflow that
+An order ``<run>.order`` is the single input of the run ``<run>.ipynb`` + ``<run>.json``, so a workflow that
 compares dates redoes a run exactly when its fingerprint changed. Builds and sweeps differ only in their orders.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from reprise import cards, notebooks, paths, provenance
 from reprise.cards import Card
 
-SUFFIX = ".order.json"
+SUFFIX = ".order"
 
 
 @dataclass(frozen=True)

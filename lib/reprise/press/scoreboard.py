@@ -16,6 +16,14 @@ from reprise.press import archive, catalogue, overview, runs
 from reprise.press.orders import write_whole
 from reprise.press.runs import Run
 
+#: The scoreboard uses the whole width of the window, in smaller type; other pages keep to a readable line.
+WIDE = """<style>
+.bd-main .bd-content .bd-article-container, .bd-main .bd-content { max-width: 100%; width: 100%; }
+.bd-article table.dataTable { font-size: 0.82em; }
+.bd-article table.dataTable td { vertical-align: top; }
+</style>
+"""
+
 VERDICTS = {"reproduced": "✔ reproduced", "not-reproduced": "✘ not reproduced", "failed": "run failed"}
 
 
@@ -123,12 +131,13 @@ def catalogue_page(book: dict[str, Card], listing: catalogue.Catalogue) -> str:
     return "\n".join(lines)
 
 
-def _interactive(frame: pd.DataFrame, **options) -> str:
+def _interactive(frame: pd.DataFrame) -> str:
     import itables
 
     return itables.to_html_datatable(
         frame, connected=False, showIndex=False, allow_html=True, paging=len(frame) > 50, pageLength=50,
-        classes="display compact", style="width:100%;margin:0", maxBytes=0, **options,
+        classes="display compact", style="width:100%;margin:0", maxBytes=0,
+        layout={"topStart": "info", "topEnd": "search", "bottomStart": None, "bottomEnd": "paging"},
     )  # fmt: skip
 
 
@@ -137,7 +146,10 @@ def page(book: dict[str, Card], built: dict[str, Run], parts: dict[str, str]) ->
     import itables.options
     from itables.javascript import generate_init_offline_itables_html
 
-    text = f"""# Scoreboard
+    text = f"""---
+html_theme.sidebar_secondary.remove: true
+---
+# Scoreboard
 
 Every claim of every paper: what was measured in this build, the criterion fixed beforehand, and the verdict. Columns
 sort by a click on their head; the search box filters. A claim that is *not reproduced* stays here, with its reason on
@@ -163,7 +175,7 @@ beside it.
     scripts = generate_init_offline_itables_html(itables.options.dt_bundle)
     return {
         "scoreboard.md": text,
-        "_generated/claims.html": scripts + _interactive(claims_table(book, built, parts)),
+        "_generated/claims.html": scripts + WIDE + _interactive(claims_table(book, built, parts)),
         "_generated/papers.html": _interactive(papers_table(book, built, parts)),
     }
 

@@ -1,4 +1,7 @@
-"""Let docstrings write formulas as everywhere else in the book: ``$...$`` in a line, ``$$...$$`` on its own."""
+"""Docstrings in the reference: formulas as everywhere in the book, and no lines without content.
+
+``$...$`` in a line and ``$$...$$`` on its own become formulas; fields of named tuples are described where the tuple is.
+"""
 
 import re
 
@@ -27,8 +30,14 @@ def rewrite(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = to_rst("\n".join(lines)).split("\n")
 
 
+def skip(app, what, name, obj, skip: bool, options) -> bool | None:
+    """Handler of ``autodoc-skip-member``: leaves out what only says "Alias for field number 0"."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx when it loads the extension."""
     # Before napoleon (priority 500) reshapes the sections.
     app.connect("autodoc-process-docstring", rewrite, priority=400)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
