@@ -6,6 +6,7 @@
 #
 # A run is redone when its order changes, and an order changes when the run's fingerprint does (reprise.press.orders);
 # dates of notebooks and modules do not matter. Sweeps place their own orders and ask for their runs by name.
+import re
 import sys
 from pathlib import Path
 
@@ -22,12 +23,15 @@ PYTHON = f"PYTHONPATH={workflow.basedir}/lib {sys.executable} -m"
 
 def cores(wildcards):
     """Notebooks that measure wall time ask on their card for cores of their own."""
-    card = CARDS.get(Path(wildcards.run).name)
-    return min(card.cores if card else 1, workflow.cores or 1)
+    return CARDS[orders.read(Path(f"{wildcards.run}.order")).slug].cores
+
+
+localrules: execute, assemble, pages, scoreboard, reference, book, verdicts
 
 
 wildcard_constraints:
     slug="[a-z0-9-]+",
+    run=f"{re.escape(BUILD)}/.+",
 
 
 rule execute:
@@ -35,7 +39,7 @@ rule execute:
 
 
 rule run:
-    input: "{run}.order.json"
+    input: "{run}.order"
     output: "{run}.ipynb", "{run}.json"
     threads: cores
     resources:

@@ -137,3 +137,22 @@ def test_an_unreported_claim_fails_and_keeps_what_was_measured(project):
     assert run["status"] == "failed"
     assert "claims not reported: small" in run["error"]["text"]
     assert run["record"]["parameters"]["size"] == 2
+
+
+def test_the_same_workflow_runs_through_a_batch_system(project):
+    project.add("queued")
+    # A batch system in one line: it takes a job script, runs it in the background, and prints an id.
+    submit = project.root / "submit"
+    submit.write_text('#!/bin/sh\necho "$@" >> submitted\nsh "$1" > job.log 2>&1 &\necho $!\n')
+    submit.chmod(0o755)
+    project.run(
+        "snakemake", "--executor", "cluster-generic", "--cluster-generic-submit-cmd", "./submit", "--jobs", "2",
+        "--latency-wait", "30", "--", "pages",
+    )  # fmt: skip
+    assert set(project.dates()) == {"queued"}
+    assert (
+        len((project.root / "submitted").read_text().splitlines()) == 1
+    )  # the run; pages are made where it was called
+    before = project.dates()
+    project.snakemake("pages")
+    assert executed_again(project, before) == set()
