@@ -74,3 +74,21 @@ def test_loglog_slope():
     assert np.isnan(loglog_slope(x, [1, -1, 1, 1]))
     with pytest.raises(ValueError, match="same length"):
         loglog_slope(x, x[:2])
+
+
+def test_fit_resumes_with_inputs_and_aux():
+    loss = lambda w, key, coefficient: (0.5 * coefficient * w**2, {"w": w})
+    run = jax.jit(lambda w, state, inputs: fit(
+        loss, w, optax.sgd(0.1, momentum=0.5), jax.random.key(0), 3, inputs=inputs, has_aux=True, state=state
+    ))  # fmt: skip
+    coefficients = jnp.array([1.0, 2.0, 1.0, 0.5, 1.0, 3.0])
+    w, first = run(jnp.ones(()), optax.sgd(0.1, momentum=0.5).init(jnp.ones(())), coefficients[:3])
+    w, second = run(w, first["state"], coefficients[3:])
+    expected, speed, path = 1.0, 0.0, []
+    for coefficient in np.asarray(coefficients):
+        path.append(expected)
+        speed = 0.5 * speed + coefficient * expected
+        expected -= 0.1 * speed
+    np.testing.assert_allclose(w, expected, rtol=1e-6)
+    np.testing.assert_allclose([*first["aux"]["w"], *second["aux"]["w"]], path, rtol=1e-6)
+    np.testing.assert_allclose(first["loss"][1], coefficients[1] * path[1] ** 2 / 2, rtol=1e-6)

@@ -1,1 +1,5 @@
-"""Differential equations and their solvers, on Diffrax."""
+"""Differential equations and their solvers, on Diffrax.
+
+``vector_fields`` right-hand sides · ``solver_costs`` a solver's own error and stiffness estimates, summed over a
+solve · ``taylor`` higher time derivatives of a solution.
+"""

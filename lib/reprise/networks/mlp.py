@@ -35,7 +35,10 @@ class Dense(nnx.Module):
     ):  # fmt: skip
         if parametrization not in ("standard", "ntk"):
             raise ValueError(f"parametrization must be 'standard' or 'ntk', not {parametrization!r}")
-        weight, bias = jax.random.normal(rngs.params(), (fan_in, fan_out)), jax.random.normal(rngs.params(), (fan_out,))
+        weight, key = jax.random.normal(rngs.params(), (fan_in, fan_out)), rngs.params()
+        # A draw that would be multiplied by zero is left out: compiling it costs as much as that of the weights.
+        drawn = parametrization == "ntk" or bias_std != 0
+        bias = jax.random.normal(key, (fan_out,)) if drawn else jnp.zeros(fan_out)
         weight_scale, bias_scale = weight_std / fan_in**0.5, bias_std
         self.scales = (weight_scale, bias_scale) if parametrization == "ntk" else (1.0, 1.0)
         at_init = (1.0, 1.0) if parametrization == "ntk" else (weight_scale, bias_scale)

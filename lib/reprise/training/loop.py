@@ -9,7 +9,7 @@ import jax
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-Loss = Callable[[PyTree, Key[Array, ""]], Float[Array, ""]]
+Loss = Callable[..., Float[Array, ""]]
 
 
 def fit(
@@ -19,6 +19,9 @@ def fit(
     key: Key[Array, ""],
     steps: int,
     *,
+    inputs: PyTree[Array] | None = None,
+    has_aux: bool = False,
+    state: PyTree[Array] | None = None,
     watch: Callable[[PyTree], Any] | None = None,
     watch_every: int = 1,
 ) -> tuple[PyTree[Array], dict[str, Any]]:
@@ -32,35 +35,48 @@ def fit(
         optimizer: an Optax transformation.
         key: randomness of all steps.
         steps: number of updates; a multiple of ``watch_every``.
+        inputs: if given, a pytree with leading axis ``steps`` (an annealed coefficient, say): the loss is called as
+            ``loss(params, key, inputs of this step)``.
+        has_aux: whether the loss returns ``(value, aux)``.
+        state: the optimizer's state to go on from (``history["state"]`` of an earlier call); fresh if not given.
         watch: if given, evaluated on the parameters before the first update and after every ``watch_every`` updates.
         watch_every: updates between two watches.
 
     Returns:
-        The trained parameters, and ``{"loss": [steps], "watch": pytree with leading axis steps // watch_every + 1}``
-        (``"watch"`` only if asked for). ``loss[i]`` is the loss at the parameters before update ``i``.
+        The trained parameters, and ``{"loss": [steps], "state": optimizer state, "aux": pytree with leading axis steps,
+        "watch": pytree with leading axis steps // watch_every + 1}`` (``"aux"`` and ``"watch"`` only if asked for).
+        ``loss[i]`` and ``aux[i]`` are those at the parameters before update ``i``.
     """
     if steps % watch_every:
         raise ValueError(f"steps ({steps}) must be a multiple of watch_every ({watch_every})")
 
-    def step(carry, key):
+    def step(carry, now):
         params, state = carry
-        value, gradient = jax.value_and_grad(loss)(params, key)
+        value, gradient = jax.value_and_grad(loss, has_aux=has_aux)(params, *now)
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), value
 
-    start = (params, optimizer.init(params))
+    start = (params, optimizer.init(params) if state is None else state)
     keys = jax.random.split(key, steps)
+    per_step = (keys,) if inputs is None else (keys, inputs)
+    history = {}
     if watch is None:
-        (params, _), losses = jax.lax.scan(step, start, keys)
-        return params, {"loss": losses}
+        (params, state), values = jax.lax.scan(step, start, per_step)
+    else:
 
-    def block(carry, keys):
-        carry, losses = jax.lax.scan(step, carry, keys)
-        return carry, (losses, watch(carry[0]))
+        def block(carry, now):
+            carry, values = jax.lax.scan(step, carry, now)
+            return carry, (values, watch(carry[0]))
 
-    first = watch(params)
-    (params, _), (losses, seen) = jax.lax.scan(block, start, keys.reshape(-1, watch_every, *keys.shape[1:]))
-    seen = jax.tree.map(
-        lambda one, rest: jax.numpy.concatenate([one[None], rest]), jax.tree.map(jax.numpy.asarray, first), seen
-    )
-    return params, {"loss": losses.reshape(-1), "watch": seen}
+        first = watch(params)
+        blocks = jax.tree.map(lambda x: x.reshape(-1, watch_every, *x.shape[1:]), per_step)
+        (params, state), (values, seen) = jax.lax.scan(block, start, blocks)
+        values = jax.tree.map(lambda x: x.reshape(steps, *x.shape[2:]), values)
+        history["watch"] = jax.tree.map(
+            lambda one, rest: jax.numpy.concatenate([one[None], rest]), jax.tree.map(jax.numpy.asarray, first), seen
+        )
+    losses, *aux = values if has_aux else (values,)
+    history |= {"loss": losses, "state": state}
+    if has_aux:
+        (history["aux"],) = aux
+    return params, history

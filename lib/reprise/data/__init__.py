@@ -1,0 +1,1 @@
+"""Data sets, bundled or downloaded on request: ``digits``."""
