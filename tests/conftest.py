@@ -96,7 +96,7 @@ class Project:
     def dates(self, suffix: str = ".json") -> dict[str, int]:
         """When each paper was last executed."""
         found = (self.root / "build" / "executed" / "ci").glob(f"*{suffix}")
-        return {p.name.removesuffix(suffix): p.stat().st_mtime_ns for p in found if not p.name.endswith("order.json")}
+        return {p.name.removesuffix(suffix): p.stat().st_mtime_ns for p in found}
 
 
 def make_project(root: Path) -> Project:
