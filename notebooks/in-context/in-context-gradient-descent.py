@@ -16,7 +16,7 @@
 # {cite:p}`brown2020language`. Whatever it "learns" from the examples, it learns inside one forward pass. What algorithm
 # is running there?
 #
-# {cite:t}`vonoswald2023transformers` look at the smallest case where the question has a checkable answer: the prompt holds
+# {cite:t}`vonoswald2022transformers` look at the smallest case where the question has a checkable answer: the prompt holds
 # labelled points of a linear function, and the network must predict the label of one more point. Two findings, both
 # performed again on this page:
 #
@@ -113,7 +113,9 @@ paper = open_paper("in-context-gradient-descent", globals())
 # double precision.
 
 # %%
-key_identity, key_init, key_train, key_test, key_tune = jax.random.split(jax.random.key(seed), 5)
+key_identity, key_init, key_train, key_held_out, key_test, key_fresh, key_tune = jax.random.split(
+    jax.random.key(seed), 7
+)
 tasks = LinearTasks(dim, length)
 best_rate = tasks.optimal_rate()
 
@@ -121,7 +123,7 @@ best_rate = tasks.optimal_rate()
 @jax.jit
 def both_ways(prompts):
     """Predictions after K = 1..5 steps, by hand-written attention layers and by gradient descent."""
-    weights, rates = gradient_step_weights(dim, best_rate), jnp.full(5, best_rate)
+    weights = gradient_step_weights(dim, best_rate)
     context, query = tokens(prompts)
 
     def layer(e, _):
@@ -129,7 +131,8 @@ def both_ways(prompts):
         return e, -e[:, -1, -1]
 
     _, attention = jax.lax.scan(layer, jnp.concatenate([context, query[:, None]], 1), length=5)
-    return attention, jnp.stack([gradient_descent(prompts, rates[:k]) for k in range(1, 6)])
+    rates = best_rate * jnp.tril(jnp.ones((5, 5)))  # row K - 1 takes K steps, then steps of size zero
+    return attention, jax.vmap(gradient_descent, (None, 0))(prompts, rates)
 
 
 with jax.enable_x64(True):
@@ -187,8 +190,7 @@ def predict(params, prompts, loops=1):
 
 
 def train(keys, loops, steps, std):
-    """Trained parameters of one model a key, and snapshots of them along the way."""
-    _, params = ensemble(lambda rngs: LinearAttention(dim + 1, std=std, rngs=rngs), keys)
+    """Trained parameters of one model a key, and 50 snapshots of them along the way."""
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
     )
@@ -197,10 +199,15 @@ def train(keys, loops, steps, std):
         prompts = tasks.sample(key, batch)
         return squared_error(predict(params, prompts, loops), prompts)
 
-    run = lambda params: fit(
-        loss, params, optimizer, key_train, steps, watch=lambda params: params, watch_every=steps // 50
-    )
-    return jax.jit(jax.vmap(run))(params)
+    def run(params):
+        return fit(loss, params, optimizer, key_train, steps, watch=lambda p: p, watch_every=steps // 50)
+
+    @jax.jit
+    def run_all(keys):
+        _, params = ensemble(lambda rngs: LinearAttention(dim + 1, std=std, rngs=rngs), keys)
+        return jax.vmap(run)(params)
+
+    return run_all(keys)
 
 
 keys = jax.random.split(key_init, models + looped_models)
@@ -227,9 +234,12 @@ def compare(params, prompts):
     return squared_error(predicted, prompts), cosine.mean(), distance
 
 
-held_out, test = jax.jit(lambda k, j: (tasks.sample(k, 2000), tasks.sample(j, test_tasks)))(*jax.random.split(key_test))
+held_out, test = jax.jit(lambda *keys: (tasks.sample(keys[0], 2000), tasks.sample(keys[1], test_tasks)))(
+    key_held_out, key_test
+)
 over_time = jax.jit(lambda seen: jax.lax.map(jax.vmap(lambda p: compare(p, held_out)), seen))
 loss, cosine, distance = map(np.asarray, over_time(history["watch"]))
+held_out_descent = float(jax.jit(lambda p: squared_error(one_step(p), p))(held_out))
 at = np.arange(loss.shape[1]) * (steps // 50)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The trained layers' loss falls from that of predicting zero to the loss of one optimal gradient step and stays there."}}
@@ -237,28 +247,30 @@ fig, ax = plt.subplots()
 for i in range(models):
     ax.plot(at, loss[i], color=PALETTE["blue"], alpha=0.7, label="trained attention layers" if i == 0 else None)
 ax.axhline(best_loss, color=THEORY, ls="--", label=r"one gradient step, best $\eta$: $L^*$ in closed form")
+ax.axhline(held_out_descent, color=PALETTE["orange"], lw=1, label="the same step, on the same held-out prompts")
 ax.axhline(dim / 3, color=PALETTE["grey"], ls=":", label="predicting 0")
 ax.set(xlabel="Adam steps", ylabel="squared error at the query", ylim=(0, None))
-ax.legend(loc="lower right")
+ax.legend(loc="center right", bbox_to_anchor=(1, 0.6))
 plt.show()
 
 # %% [markdown]
-# The layers start on a plateau, because near zero their output is a product of two small matrices, then fall and level out
-# at the dashed line, which no network had a part in computing. (What is left between them and the line is mostly the chance of
-# the 2000 held-out prompts, the same for all models.) They have the freedom of two full matrices and still do not get below
-# a single gradient step.
+# The layers fall from the loss of predicting nothing and level out at the dashed line, which no network had a part in computing.
+# The orange line is the gradient step's loss on the very prompts that the models are judged on: what is left between models and
+# theory is the chance in which 2000 prompts were drawn. The layers have the freedom of two full matrices and still do not get below a
+# single gradient step.
 #
 # For the claim every model is scored on its own large set of fresh prompts.
 
 
 # %%
-def fresh_loss(params, key):
+def fresh_loss(model):
     """Loss of a one-layer model on prompts of its own."""
+    params, key = model
     prompts = tasks.sample(key, test_tasks)
     return squared_error(predict(params, prompts), prompts)
 
 
-fresh_losses = jax.jit(jax.vmap(fresh_loss))(trained, jax.random.split(jax.random.fold_in(key_test, 1), models))
+fresh_losses = jax.jit(lambda *many: jax.lax.map(fresh_loss, many))(trained, jax.random.split(key_fresh, models))
 loss_ratios = np.asarray(fresh_losses) / best_loss
 paper.report("trained-layer-reaches-gd-loss", np.median(loss_ratios), samples=loss_ratios)
 
@@ -300,16 +312,15 @@ output, score = (np.asarray(trained[name][...])[0, 0] for name in ("output", "sc
 scale = np.trace(score[:dim, :dim]) / dim
 ideal = gradient_step_weights(dim, best_rate)
 ideal = np.asarray(ideal.projection[0] @ ideal.value[0]), np.asarray(ideal.key[0].T @ ideal.query[0])
-fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.7), width_ratios=(1, 1, 0.34, 0.34))
-names = [*(f"$x_{i + 1}$" for i in range(dim)), "$y$"]
-for column, (title, u, m) in enumerate((("construction", *ideal), ("trained", output * scale, score / scale))):
-    image = axes[column].imshow(m[:, :dim], cmap="RdBu_r", vmin=-best_rate, vmax=best_rate)
-    axes[2 + column].imshow(u[-1:].T, cmap="RdBu_r", vmin=-best_rate, vmax=best_rate)
-    axes[column].set(title=f"$M$, {title}", xticks=range(dim), xticklabels=names[:-1])
-    axes[2 + column].set(title=f"$U$, {title}", xticks=[])
-for ax in axes:
-    ax.set(yticks=range(dim + 1), yticklabels=names)
-    ax.grid(False)
+fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.9), width_ratios=(1, 0.2, 1, 0.2))
+names = [*(f"$x_{{{i + 1}}}$" for i in range(dim)), "$y$"]
+for title, left, (u, m) in (("by hand", 0, ideal), ("trained", 2, (output * scale, score / scale))):
+    for ax, matrix, name in ((axes[left], m[:, :dim], f"$M$ {title}"), (axes[left + 1], u[-1:].T, "$U$")):
+        image = ax.imshow(matrix, cmap="RdBu_r", vmin=-best_rate, vmax=best_rate)
+        ax.set(title=name, xticks=[], yticks=range(dim + 1), yticklabels=names)
+        ax.grid(False)
+    axes[left].set(xticks=range(dim), xticklabels=names[:-1])
+    axes[left + 1].set(yticks=[])
 fig.colorbar(image, ax=axes, shrink=0.8, label="entry")
 plt.show()
 print(f"step size written into the trained layer: {-output[-1, -1] * scale:.3f}, best step size: {best_rate:.3f}")
@@ -356,6 +367,8 @@ ax.plot(scales, scaled_descent / nothing, "o", color=PALETTE["orange"], label=r"
 ax.axhline(best_loss / (dim / 3), color=THEORY, ls="--", label=r"one gradient step, $\eta$ tuned anew")
 ax.axhline(1, color=PALETTE["grey"], ls=":", label="predicting 0")
 ax.set(xlabel=r"input scale $\alpha$ (training: 1)", ylabel="loss relative to predicting 0", yscale="log")
+ax.set_yticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
+ax.minorticks_off()
 ax.legend()
 plt.show()
 
@@ -450,7 +463,9 @@ for i in range(looped_models):
     axes[0].plot(at_looped, smooth[i], color=PALETTE["blue"], alpha=0.6, label="looped models" if i == 0 else None)
 axes[0].axhline(by_hand["GD 2"], color=PALETTE["orange"], ls="--", label="two GD steps")
 axes[0].axhline(by_hand["GD++ 2"], color=PALETTE["green"], ls="--", label="two GD++ steps")
-axes[0].set(xlabel="Adam steps", ylabel="squared error at the query", ylim=(0, None))
+axes[0].set(xlabel="Adam steps", ylabel="squared error at the query", yscale="log")
+axes[0].set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
+axes[0].minorticks_off()
 axes[0].legend(loc="upper right")
 bars = {
     "1 GD step": (by_hand["GD"], "orange"),
@@ -515,14 +530,14 @@ ax.plot(levels, unfitted(levels, rates, np.zeros(2)), color=PALETTE["orange"], l
 ax.plot(levels, unfitted(levels, rate.repeat(2), curvature.repeat(2)), color=PALETTE["green"], label="two GD++ steps")
 ax.plot(levels, probed, ls="--", color=PALETTE["blue"], label="trained layer, twice")
 ax.axhline(0, color=THEORY, lw=0.8)
-ax.set(xlabel="eigenvalue $s$ of the prompt's $S$", ylabel="share of $w$ still missing, $q(s)$")
-ax.legend()
+ax.set(xlabel="eigenvalue $s$ of the prompt's $S$", ylabel="share of $w$ still missing, $q(s)$", ylim=(-1.1, 1.1))
+ax.legend(loc="upper center")
 plt.show()
 
 # %% [markdown]
 # Grey: where the eigenvalues of prompts lie. The quadratic must choose: it touches zero twice and pays in between, or
-# beyond. The quartic of GD++ stays near zero over the whole range, and the trained model's curve lies near it. The
-# gain over gradient descent is this flatness, the same reason for which second-order methods rescale directions by their
+# beyond. The quartic of GD++ comes down sooner, stays near zero for longer and leaves only the rare largest eigenvalues to pay. The
+# trained model's curve lies on it, or near. The gain over gradient descent is this flatness, the same reason for which second-order methods rescale directions by their
 # curvature; {doc}`sven` does so for a network's own weights.
 #
 # ## What differs from the paper
