@@ -1,6 +1,6 @@
 """Serve MathJax from the book itself, so that its pages show their formulas without a network.
 
-The files come from the PyPI package ``sphinx-mathjax-offline`` (MathJax 3). Of its 24 MB only one bundle, which holds
+The files come from the package ``sphinx-mathjax-offline`` (MathJax 3). Of its 24 MB only one bundle, which holds
 every TeX extension, and its fonts are needed: 1.7 MB.
 """
 
