@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from reprise.networks.functional import ensemble, functional
+from reprise.networks.functional import ensemble, from_vector, functional
 from reprise.networks.mlp import MLP, count_parameters
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
@@ -92,3 +92,16 @@ def test_fit_resumes_with_inputs_and_aux():
     np.testing.assert_allclose(w, expected, rtol=1e-6)
     np.testing.assert_allclose([*first["aux"]["w"], *second["aux"]["w"]], path, rtol=1e-6)
     np.testing.assert_allclose(first["loss"][1], coefficients[1] * path[1] ** 2 / 2, rtol=1e-6)
+
+
+def test_functional_of_a_method_and_from_vector():
+    model = nnx.eval_shape(lambda: MLP([3, 4, 2], rngs=nnx.Rngs(0)))
+    doubled, shapes = functional(model, lambda model, x: 2 * model(x))
+    apply, _ = functional(model)
+    vector = jnp.arange(count_parameters(shapes), dtype=jnp.float32) / 10
+    params = from_vector(shapes, vector)
+    np.testing.assert_array_equal(jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)]), vector)
+    x = jnp.ones((5, 3))
+    np.testing.assert_allclose(doubled(params, x), 2 * apply(params, x))
+    with pytest.raises(ValueError, match="shape"):
+        from_vector(shapes, vector[1:])

@@ -1,1 +1,1 @@
-"""Kernels of networks."""
+"""Kernels of networks: ``activations``, ``infinite``, ``empirical``, ``gradient_flow``."""

@@ -6,23 +6,48 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 Apply = Callable[..., Any]
 
 
-def functional(model: nnx.Module) -> tuple[Apply, PyTree[Array]]:
+def functional(model: nnx.Module, method: Callable[..., Any] | None = None) -> tuple[Apply, PyTree[Array]]:
     """Split a module into ``apply(params, *inputs)`` and its ``params``, a pytree of arrays.
 
     The pair is safe under `jax.jit`, `jax.vmap` and `jax.grad`; every `flax.nnx.Param` of the module is in ``params``.
+
+    Args:
+        model: the module (one of shapes only, from `flax.nnx.eval_shape`, will do to get ``apply``).
+        method: what ``apply`` computes, ``method(model, *inputs)``; by default it calls the module.
     """
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     def apply(params: PyTree[Array], *inputs: Any) -> Any:
-        return nnx.merge(graph, params, rest)(*inputs)
+        module = nnx.merge(graph, params, rest)
+        return module(*inputs) if method is None else method(module, *inputs)
 
     return apply, params
+
+
+def from_vector(shapes: PyTree[Any], vector: Float[Array, " size"]) -> PyTree[Array]:
+    """Fold a vector into a parameter pytree, leaf after leaf: a network as a function of one point in parameter space.
+
+    Drawing vectors is also the cheapest way to initialise networks in the NTK parametrisation, whose parameters are all
+    independent $N(0, 1)$: XLA compiles one generator, where a draw for every layer would compile one each.
+
+    Args:
+        shapes: a pytree of arrays or of their shapes, such as `functional` gives for `flax.nnx.eval_shape` of a module.
+        vector: as many numbers as the pytree has, see `reprise.networks.mlp.count_parameters`.
+    """
+    leaves, tree = jax.tree.flatten(shapes)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    if vector.shape != (ends[-1],):
+        raise ValueError(f"vector must have shape ({ends[-1]},), not {vector.shape}")
+    parts = jnp.split(vector, ends[:-1])
+    return tree.unflatten(part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True))
 
 
 def ensemble(make: Callable[[nnx.Rngs], nnx.Module], keys: Key[Array, " seeds"]) -> tuple[Apply, PyTree[Array]]:

@@ -78,5 +78,5 @@ class MLP(nnx.Module):
 
 
 def count_parameters(params) -> int:
-    """Number of scalars in a parameter pytree."""
-    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
+    """Number of scalars in a pytree of arrays or of their shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

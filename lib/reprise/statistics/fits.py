@@ -1,4 +1,4 @@
-"""Fits that turn a curve into one number: scaling exponents and decay rates."""
+"""Fits that turn a curve into one number: scaling exponents, decay rates, times to a threshold."""
 
 from __future__ import annotations
 
@@ -19,3 +19,43 @@ def loglog_slope(x: ArrayLike, y: ArrayLike) -> float:
     if not (np.all(y > 0) and np.all(x > 0)):
         return float("nan")
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def decay_rate(times: ArrayLike, values: ArrayLike, efoldings: float = 2.0) -> np.ndarray:
+    """Rate $r$ of the least-squares exponential $|y| = c\\,e^{-rt}$ over a curve's first ``efoldings``.
+
+    The fit, a straight line through $\\log|y|$, stops before the first value below $e^{-\\text{efoldings}}|y(0)|$, so
+    that a floor or an oscillation further down does not enter it. A growing curve has a negative rate.
+
+    Args:
+        times: shape ``[n]``, increasing.
+        values: curves, shape ``[..., n]``.
+        efoldings: how far down to fit.
+
+    Returns:
+        Rates, shape ``[...]``, in inverse units of ``times``; NaN where fewer than two values are left to fit.
+    """
+    times, size = np.asarray(times, float), np.abs(np.asarray(values, float))
+    if times.ndim != 1 or size.shape[-1:] != times.shape:
+        raise ValueError(f"values must end in the length of times, not {size.shape} and {times.shape}")
+    inside = np.logical_and.accumulate(size > np.exp(-efoldings) * size[..., :1], axis=-1)
+    log = np.log(np.where(inside, size, 1.0))
+    count = inside.sum(-1, keepdims=True).clip(1)
+    t = np.where(inside, times - (inside * times).sum(-1, keepdims=True) / count, 0.0)
+    spread = (t**2).sum(-1)
+    with np.errstate(invalid="ignore"):
+        return np.where(spread > 0, -(t * log).sum(-1) / np.where(spread > 0, spread, 1.0), np.nan)
+
+
+def first_below(times: ArrayLike, values: ArrayLike, threshold: ArrayLike, censored: float = np.nan) -> np.ndarray:
+    """First time at which a curve lies below a threshold.
+
+    Args:
+        times: shape ``[n]``, increasing.
+        values: curves, shape ``[..., n]``.
+        threshold: shape that broadcasts against ``values.shape[:-1]``.
+        censored: what to return for a curve that never gets there.
+    """
+    times, values = np.asarray(times, float), np.asarray(values, float)
+    below = values < np.asarray(threshold, float)[..., None]
+    return np.where(below.any(-1), times[below.argmax(-1)], censored)
