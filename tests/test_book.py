@@ -3,6 +3,7 @@
 import ast
 import re
 
+import jupytext
 import pytest
 from reprise import cards, notebooks, paths
 from reprise.press import catalogue
@@ -71,6 +72,12 @@ def test_every_claim_is_reported_once_and_verdicts_come_last(slug):
     ]
     assert sorted(calls) == sorted(claim.id for claim in CARDS[slug].claims)
     assert source.code[-1].strip() == "paper.verdicts()"
+
+
+@EACH
+def test_jupytext_needs_no_hint_to_read_it(slug):
+    source = notebooks.read(CARDS[slug].notebook)
+    assert [cell.source for cell in jupytext.read(source.path).cells] == [cell.source for cell in source.notebook.cells]
 
 
 @EACH

@@ -31,6 +31,7 @@ NOTEBOOK = """\
 # jupyter:
 #   jupytext:
 #     text_representation:
+#       extension: .py
 #       format_name: percent
 #   kernelspec:
 #     display_name: Python 3
