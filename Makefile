@@ -48,4 +48,4 @@ format: $(READY) ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 clean: ## remove everything generated but the environment
-	rm -rf build .snakemake book/papers book/api book/_generated book/scoreboard.md book/catalogue.md
+	rm -rf build .snakemake book/papers book/api book/_generated book/scoreboard.md book/catalogue.md book/performance.md

@@ -67,11 +67,13 @@ rule scoreboard:
         expand(f"{BUILD}/executed/ci/{{slug}}.json", slug=CARDS),
         [card.path for card in CARDS.values()],
         sorted(Path("results").glob("*/*.json")),
+        sorted(Path("tests/benchmarks/recorded").glob("*.json")),
         "notebooks/catalogue.yaml",
-        expand("lib/reprise/press/{module}.py", module=["scoreboard", "catalogue", "overview"]),
+        expand("lib/reprise/press/{module}.py", module=["scoreboard", "catalogue", "overview", "performance"]),
     output:
         "book/scoreboard.md",
         "book/catalogue.md",
+        "book/performance.md",
         "book/_generated/totals.md",
         multiext("book/_generated/claims", ".svg", "-narrow.svg"),
     shell: "{PYTHON} reprise.press.scoreboard"

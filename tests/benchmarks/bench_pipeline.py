@@ -1,6 +1,6 @@
 """Time to a finished book: this project's pipeline against `jupyter-book build` executing the notebooks itself.
 
-    python tests/benchmarks/bench_pipeline.py [--json FILE] [--papers SLUG ...]
+    python tests/benchmarks/bench_pipeline.py [--record]
 
 Both build the same pages from the same notebooks in copies of the checkout, one after the other, in three situations:
 cold; after an edit of one notebook's prose; after an edit of one library module. The peer executes one notebook at a
@@ -10,8 +10,7 @@ edit the peer is timed twice: as it is (and its results are then stale), and wit
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import jupytext
 import yaml
+from report import arguments, report
 
 ROOT = Path(__file__).parents[2]
 PROSE, MODULE = "neural-tangent-kernel", "lib/reprise/kernels/infinite.py"
@@ -38,8 +38,6 @@ def checkout(folder: Path) -> Path:
 
 def timed(command: list[str], folder: Path) -> float:
     """Wall seconds of a command in a checkout; its own library comes first on the path."""
-    import os
-
     environment = os.environ | {"PYTHONPATH": str(folder / "lib")}
     environment.pop("REPRISE_BUILD", None)
     start = time.perf_counter()
@@ -111,10 +109,8 @@ class Peer:
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    arguments = parser.parse_args()
+    """Measure, print a table, and keep it if asked."""
+    options = arguments(__doc__)
     rows = {}
     with tempfile.TemporaryDirectory() as ours_folder, tempfile.TemporaryDirectory() as peer_folder:
         ours = Ours(Path(ours_folder))
@@ -131,11 +127,14 @@ def main() -> None:
         rows["after a module edit (peer keeps stale results)"] = (module, peer.build())
         peer.clear_cache()
         rows["after a module edit (peer's cache cleared)"] = (module, peer.build())
-    print(f"{'seconds':<50} {'ours':>8} {'peer':>8} {'peer/ours':>10}")
-    for name, (a, b) in rows.items():
-        print(f"{name:<50} {a:8.1f} {b:8.1f} {b / a:10.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+    report(
+        "pipeline",
+        "Time to a finished book",
+        "Seconds from `snakemake` and from `jupyter-book build` executing the same notebooks itself with its cache on.",
+        ["situation", "pipeline", "jupyter-book", "ratio"],
+        [[name, a, b, b / a] for name, (a, b) in rows.items()],
+        record=options.record,
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 ``orders`` what to run, and whether it is still current · ``execute`` one run by papermill · ``runs`` what runs left
 behind · ``assemble`` a page · ``scoreboard`` every claim, catalogue, totals · ``overview`` the front page's figure ·
-``reference`` the library's pages · ``bind`` Jupyter Book · ``verdicts`` the last word of a build · ``sweeps`` grids of
-runs · ``archive`` recorded results and their comparison · ``skeleton`` a new paper · ``cli`` the command line.
+``performance`` benchmarks · ``reference`` the library's pages · ``bind`` Jupyter Book · ``verdicts`` the last word of a
+build · ``sweeps`` grids of runs · ``archive`` recorded results and their comparison · ``skeleton`` a new paper ·
+``cli`` the command line.
 The order of the steps is the ``Snakefile``'s.
 """

@@ -1,6 +1,6 @@
 """The scoreboard and its kin: every claim in one table, totals for the front page, the catalogue of all papers.
 
-``python -m reprise.press.scoreboard`` writes ``book/scoreboard.md``, ``book/catalogue.md`` and ``book/_generated/``.
+``python -m reprise.press.scoreboard`` writes the scoreboard, the catalogue, the performance page and ``_generated/``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 
 from reprise import cards, paths
 from reprise.cards import Card
-from reprise.press import archive, catalogue, overview, runs
+from reprise.press import archive, catalogue, overview, performance, runs
 from reprise.press.orders import write_whole
 from reprise.press.runs import Run
 
@@ -186,6 +186,7 @@ def main() -> None:
     built = {slug: run for slug in book if (run := runs.last(slug))}
     folder = paths.root() / "book"
     files = page(book, built, listing.parts)
+    files["performance.md"] = performance.page()
     files["catalogue.md"] = catalogue_page(book, listing)
     files["_generated/totals.md"] = totals(book, built, len(listing.papers)) + "\n"
     for name, text in files.items():
