@@ -8,13 +8,13 @@ BIN   := .venv/bin
 READY := .venv/ready
 comma := ,
 
-.PHONY: book test lab paper bench format clean help
+.PHONY: FORCE book test lab paper bench format clean help
 .DEFAULT_GOAL := help
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(if $(EXTRAS),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "reprise needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "preparing .venv (a few minutes the first time) ..."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -71,8 +72,11 @@ def _describe(problem: Exception) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _device(profile: str) -> Iterator[None]:
-    """In the gpu profile hold one GPU for this run alone (each has a lock file); without GPUs do nothing."""
-    gpus = _gpus() if profile == "gpu" else []
+    """In the gpu profile hold one GPU for this run alone (each has a lock file); without GPUs do nothing.
+
+    A batch system has dealt out the devices already, and numbers them from 0 for every job: there nothing is locked.
+    """
+    gpus = _gpus() if profile == "gpu" and "SLURM_JOB_ID" not in os.environ else []
     if not gpus:
         yield
         return
@@ -90,7 +94,7 @@ def _device(profile: str) -> Iterator[None]:
 
 
 def _lock_one(gpus: list[str], locks: Path, stack: contextlib.ExitStack) -> str:
-    files = {gpu: stack.enter_context((locks / f"gpu-{gpu}").open("w")) for gpu in gpus}
+    files = {gpu: stack.enter_context((locks / f"{platform.node()}-gpu-{gpu}").open("w")) for gpu in gpus}
     while True:
         for gpu, file in files.items():
             with contextlib.suppress(BlockingIOError):

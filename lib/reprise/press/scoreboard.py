@@ -126,7 +126,8 @@ def catalogue_page(book: dict[str, Card], listing: catalogue.Catalogue) -> str:
             arxiv = f" [arXiv:{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else ""
             done = paper.slug in book
             title_text = f"{{doc}}`{paper.title} <papers/{paper.slug}>`" if done else paper.title
-            lines.append(f"- {title_text}. {authors}, {paper.year}.{arxiv}{'' if done else ' *To come.*'}")
+            stop = "" if paper.title[-1] in "?!." else "."
+            lines.append(f"- {title_text}{stop} {authors}, {paper.year}.{arxiv}{'' if done else ' *To come.*'}")
         lines.append("")
     return "\n".join(lines)
 
@@ -191,7 +192,9 @@ def main() -> None:
     files["_generated/totals.md"] = totals(book, built, len(listing.papers)) + "\n"
     for name, text in files.items():
         write_whole(folder / name, text)
-    overview.draw([run.record for run in built.values() if run.record], folder / "_generated" / "claims.svg")
+    overview.draw(
+        [run.record for run in built.values() if run.record], folder / "_generated" / "claims.svg", listing.parts
+    )
 
 
 if __name__ == "__main__":
