@@ -5,6 +5,7 @@ import re
 
 import jupytext
 import pytest
+
 from reprise import cards, notebooks, paths
 from reprise.press import catalogue
 

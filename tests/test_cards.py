@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reprise import cards
 from reprise.cards import parse_criterion
 from reprise.errors import CardError, RepriseError

@@ -4,6 +4,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from reprise import cards
 from reprise.claims import RECORD_MIME, Paper, verdict_table, verdict_text
 from reprise.errors import ClaimError

@@ -5,6 +5,7 @@ import json
 import jupytext
 import nbformat
 import pytest
+
 from reprise.claims import RECORD_MIME
 
 pytestmark = pytest.mark.slow

@@ -3,6 +3,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from reprise.data import files
 from reprise.errors import DataError
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from reprise.data import digits
 from sklearn.datasets import load_digits
+
+from reprise.data import digits
 
 
 def test_parts_are_disjoint_and_hold_the_images():

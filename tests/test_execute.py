@@ -23,9 +23,11 @@ def test_runs_of_the_gpu_profile_never_share_a_device(two_gpus):
 
 def test_a_device_is_free_again_after_a_failure(two_gpus):
     for _ in range(3):
-        with pytest.raises(RuntimeError), execute._device("gpu"):
-            assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
-            raise RuntimeError
+        device = execute._device("gpu")
+        device.__enter__()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+        with pytest.raises(RuntimeError):
+            device.gen.throw(RuntimeError())
 
 
 def test_other_profiles_and_batch_systems_are_left_alone(two_gpus, monkeypatch):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from reprise.statistics.fits import decay_rate, first_below
 
 

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from scipy import integrate, special
+
 from reprise.kernels.activations import ERF, IDENTITY, RELU, Nonlinearity, leaky_relu, polynomial, smooth
 from reprise.kernels.empirical import jacobian_ntk, layerwise_ntk
 from reprise.kernels.gradient_flow import (
@@ -21,7 +23,6 @@ from reprise.kernels.gradient_flow import (
 from reprise.kernels.infinite import Kernels, activate, affine, inputs, mlp_kernels
 from reprise.networks.functional import from_vector, functional
 from reprise.networks.mlp import MLP
-from scipy import integrate, special
 
 # Each nonlinearity written out again, with its derivative, for the brute-force integrals.
 PLAIN = {

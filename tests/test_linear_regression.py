@@ -2,6 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import Ridge
+
 from reprise.tasks.linear_regression import (
     LinearTasks,
     Prompt,
@@ -14,8 +17,6 @@ from reprise.tasks.linear_regression import (
     tokens,
     unfitted,
 )
-from scipy.optimize import minimize_scalar
-from sklearn.linear_model import Ridge
 
 
 @pytest.fixture(scope="module")

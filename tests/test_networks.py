@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+
 from reprise.networks.functional import ensemble, from_vector, functional
 from reprise.networks.mlp import MLP, count_parameters
 from reprise.statistics.fits import loglog_slope

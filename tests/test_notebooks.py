@@ -1,4 +1,5 @@
 import pytest
+
 from conftest import CARD, NOTEBOOK
 from reprise import cards, notebooks, provenance
 from reprise.errors import NotebookError, ParameterError

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from reprise.dynamics.solver_costs import CostTracking, accumulated_costs, step_costs
 
 MATRIX = np.array([[-0.5, 2.0, 0.0], [-2.0, -0.3, 0.4], [0.2, 0.0, -1.0]])

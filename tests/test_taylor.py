@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 from flax import nnx
+
 from reprise.dynamics.taylor import total_derivative, with_taylor_penalty
 from reprise.dynamics.vector_fields import TimeMLP
 

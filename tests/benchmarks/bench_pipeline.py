@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jupytext
 import yaml
+
 from report import arguments, report
 
 ROOT = Path(__file__).parents[2]
