@@ -1,0 +1,1 @@
+"""Curvature and first-order structure of losses: ``jacobian`` (per-example Jacobians, Gauss-Newton products)."""
