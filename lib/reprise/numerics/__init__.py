@@ -1,1 +1,1 @@
-"""Special functions and linear algebra."""
+"""Special functions and linear algebra: ``bessel``, ``high_precision``, ``linalg``."""

@@ -1,1 +1,1 @@
-"""Statistics of results: ``fits``."""
+"""Statistics of results and distributions: ``fits``, ``von_mises_fisher``."""
