@@ -37,7 +37,7 @@ class CostTracking(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver
     the step sizes held fixed (Diffrax's controllers stop the gradient through $h$).
 
     The state must be one array ``[*batch, dim]``: the estimates are Euclidean norms over ``dim``, averaged over the
-    batch, which is how Pal et al. (2021, section 3) define $R_E$ and $R_S$.
+    batch. $R_E$ and $R_S$ are the regularisers of Pal et al. (2021, arXiv:2105.03918).
 
     Args:
         solver: an explicit pair whose last two stages sit at the end of the step, such as `diffrax.Tsit5`,
