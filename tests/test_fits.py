@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from reprise.statistics.fits import decay_rate, first_below
+from reprise.statistics.fits import decay_rate, first_below, rank_correlation
 
 
 def test_decay_rate_of_an_exponential_with_a_floor():
@@ -24,3 +25,18 @@ def test_first_below():
     values = np.array([[3.0, 1.0, 0.5, 2.0], [3.0, 3.0, 3.0, 3.0]])
     np.testing.assert_array_equal(first_below([0, 1, 2, 3], values, 1.0, censored=9), [2, 9])
     np.testing.assert_array_equal(first_below([0, 1, 2, 3], values, [2.0, 4.0]), [1, 0])
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    for x, y in (
+        (rng.normal(size=9), rng.normal(size=9)),
+        ([1, 2, 3, 4, 5], [1, 2, 4, 3, 5]),
+        ([1, 1, 2, 3], [4, 4, 1, 4]),
+    ):
+        assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert rank_correlation([1, 2, 3, 4, 5], [1, 2, 4, 3, 5]) >= 0.9
+    assert np.isnan(rank_correlation([1, 2], [3, 3]))
+    assert np.isnan(rank_correlation([1, 2], [3, np.nan]))
+    with pytest.raises(ValueError, match="same length"):
+        rank_correlation([1, 2], [1])

@@ -1,1 +1,1 @@
-"""Kernels of networks: ``activations``, ``infinite``, ``empirical``, ``gradient_flow``."""
+"""Kernels of networks: ``activations``, ``infinite``, ``empirical``, ``gradient_flow``, ``alignment``."""

@@ -1,1 +1,1 @@
-"""Networks as Flax NNX modules, with a functional view: ``mlp``, ``attention``, ``functional``."""
+"""Networks as Flax NNX modules, with a functional view: ``mlp``, ``committee``, ``attention``, ``functional``."""

@@ -1,4 +1,4 @@
-"""Fits that turn a curve into one number: scaling exponents, decay rates, times to a threshold."""
+"""Fits that turn a curve into one number: scaling exponents, decay rates, times to a threshold, rank correlation."""
 
 from __future__ import annotations
 
@@ -59,3 +59,21 @@ def first_below(times: ArrayLike, values: ArrayLike, threshold: ArrayLike, censo
     times, values = np.asarray(times, float), np.asarray(values, float)
     below = values < np.asarray(threshold, float)[..., None]
     return np.where(below.any(-1), times[below.argmax(-1)], censored)
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's correlation: Pearson's between the ranks, ties sharing their mean rank.
+
+    Args:
+        x: shape ``[n]``.
+        y: shape ``[n]``; NaN anywhere, or a constant vector, gives NaN.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"x and y must be vectors of the same length, not {x.shape} and {y.shape}")
+    if np.isnan(x).any() or np.isnan(y).any():
+        return float("nan")
+    one, two = ((v[:, None] > v).sum(1) + 0.5 * (v[:, None] == v).sum(1) for v in (x, y))
+    one, two = one - one.mean(), two - two.mean()
+    size = np.sqrt((one @ one) * (two @ two))
+    return float(one @ two / size) if size > 0 else float("nan")

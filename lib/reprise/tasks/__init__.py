@@ -1,1 +1,1 @@
-"""Synthetic tasks with known answers: ``linear_regression`` (prompts for in-context learning)."""
+"""Synthetic tasks with known answers: ``linear_regression`` (prompts for in-context learning), ``single_index``."""
