@@ -110,7 +110,8 @@ class Paper:
         Args:
             claim_id: a claim of the card.
             value: one number (a truth value for an ``is_true`` claim). NaN, infinities and arrays never pass.
-            samples: the values behind it, one per seed or repetition, any shape; kept in the record.
+            samples: values of the same measure behind it, one per seed, repetition or part; any shape. They go into
+                the record, and their spread is what drift is judged by.
 
         Raises:
             ClaimError: the id is not on the card, or was reported before.
