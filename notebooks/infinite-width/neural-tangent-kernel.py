@@ -13,38 +13,42 @@
 # %% [markdown]
 # # Neural Tangent Kernel: Convergence and Generalization in Neural Networks
 #
-# Training a network is a descent in a parameter space of thousands or billions of dimensions, on a loss that is not convex.
-# {cite:t}`jacot2018neural` look at it from the other end. What matters is the *function* $f_\theta$, and when the parameters take
-# a gradient step the function takes one too: a step along the gradient of the loss in function space, smoothed by a kernel,
+# Training a network is a descent in a parameter space of thousands or billions of dimensions, on a loss that is not
+# convex. {cite:t}`jacot2018neural` look at it from the other end. What matters is the *function* $f_\theta$, and when
+# the parameters take a gradient step the function takes one too: a step along the gradient of the loss in function
+# space, smoothed by a kernel,
 #
 # $$\Theta(x, x') = \sum_p \frac{\partial f_\theta(x)}{\partial\theta_p}\,\frac{\partial f_\theta(x')}{\partial\theta_p} ,$$
 #
-# the **neural tangent kernel** (NTK). It says how much the network's output at $x$ moves when the parameters move so as to change
-# the output at $x'$. In function space the squared loss *is* convex. Everything difficult about training has been swept
-# into $\Theta$, which for a finite network is random (it depends on the initialisation) and drifts (it depends on $\theta$, which moves).
+# the **neural tangent kernel** (NTK). It says how much the network's output at $x$ moves when the parameters move so
+# as to change the output at $x'$. In function space the squared loss *is* convex. Everything difficult about training
+# has been swept into $\Theta$, which for a finite network is random (it depends on the initialisation) and drifts (it
+# depends on $\theta$, which moves).
 #
 # The discovery is that both difficulties fade when the layers are wide and scaled in the right way:
 #
 # 1. **At initialisation the kernel is no longer random.** It tends to an explicit function of the inputs (theorem 1).
 # 2. **During training it does not move.** It stays at that limit for all times up to a fixed $T$ (theorem 2).
 #
-# So a very wide network, trained by gradient descent, performs kernel regression with a kernel that can be written down.
-# This page measures how wide is wide: how fast the randomness and the drift fade, whether the residual decays along the kernel's
-# principal components at the predicted rates, whether an ensemble of trained networks is the predicted Gaussian, and
-# where the one assumption on the nonlinearity, that it is not a polynomial, comes from.
+# So a very wide network, trained by gradient descent, performs kernel regression with a kernel that can be written
+# down. This page measures how wide is wide: how fast the randomness and the drift fade, whether the residual decays
+# along the kernel's principal components at the predicted rates, whether an ensemble of trained networks is the
+# predicted Gaussian, and where the one assumption on the nonlinearity, that it is not a polynomial, comes from.
 #
 # ## The limit in equations
 #
-# A network of depth $L$ has $L-1$ hidden layers of widths $n_1, \dots, n_{L-1}$ between its $n_0$ inputs and its output.
-# All its weights and biases are drawn from $N(0, 1)$, and the scale that is usually part of the initialisation sits in the forward pass:
+# A network of depth $L$ has $L-1$ hidden layers of widths $n_1, \dots, n_{L-1}$ between its $n_0$ inputs and its
+# output. All its weights and biases are drawn from $N(0, 1)$, and the scale that is usually part of the
+# initialisation sits in the forward pass:
 #
 # $$\alpha^{(0)} = x, \qquad
 #   \tilde\alpha^{(\ell+1)} = \frac{1}{\sqrt{n_\ell}}\,W^{(\ell)}\alpha^{(\ell)} + \beta\, b^{(\ell)}, \qquad
 #   \alpha^{(\ell)} = \sigma\bigl(\tilde\alpha^{(\ell)}\bigr), \qquad f_\theta(x) = \tilde\alpha^{(L)} .$$
 #
-# Here $\sigma$ is the nonlinearity, applied to each unit, and $\beta$ is the strength of the biases, 0.1 as in the paper's experiments.
-# At initialisation this **NTK parametrisation** is the usual network. The two part when training begins: a gradient with respect to
-# $W^{(\ell)}$ carries the factor $1/\sqrt{n_\ell}$ a second time, so that each weight moves a little less the wider its layer is.
+# Here $\sigma$ is the nonlinearity, applied to each unit, and $\beta$ is the strength of the biases, 0.1 as in the
+# paper's experiments. At initialisation this **NTK parametrisation** is the usual network. The two part when training
+# begins: a gradient with respect to $W^{(\ell)}$ carries the factor $1/\sqrt{n_\ell}$ a second time, so that each
+# weight moves a little less the wider its layer is.
 #
 # Now send the widths to infinity. By the central limit theorem the preactivations of every layer become Gaussian
 # processes {cite:p}`neal1996bayesian,lee2018gp` with a covariance $\Sigma^{(\ell)}$ that is found layer by layer,
@@ -60,21 +64,28 @@
 #   \dot\Sigma^{(\ell+1)}(x, x') &= \mathbb E_{g\sim N(0,\,\Sigma^{(\ell)})}\bigl[\dot\sigma(g(x))\,\dot\sigma(g(x'))\bigr] .
 #   \end{aligned}$$
 #
-# The last line is the chain rule read as statistics. The layer on top contributes $\Sigma^{(\ell+1)}$, what its own weights and bias
-# can do with the features they are given; all layers below contribute what they could do before, $\Theta^{(\ell)}_\infty$, passed on
-# through the slopes $\dot\sigma$. For the ReLU both expectations are elementary, the arc-cosine kernels of {cite:t}`cho2009kernel`:
-# with $c = \Sigma(x,x')/\sqrt{\Sigma(x,x)\,\Sigma(x',x')}$ and $\varphi = \arccos c$,
+# The last line is the chain rule read as statistics. The layer on top contributes $\Sigma^{(\ell+1)}$, what its own
+# weights and bias can do with the features they are given; all layers below contribute what they could do before,
+# $\Theta^{(\ell)}_\infty$, passed on through the slopes $\dot\sigma$. For the ReLU both expectations are elementary,
+# the arc-cosine kernels of {cite:t}`cho2009kernel`: with $c = \Sigma(x,x')/\sqrt{\Sigma(x,x)\,\Sigma(x',x')}$ and
+# $\varphi = \arccos c$,
 #
 # $$\mathbb E[\sigma\sigma] = \frac{\sqrt{\Sigma(x,x)\,\Sigma(x',x')}}{2\pi}\,\bigl(\sin\varphi + (\pi - \varphi)\,c\bigr), \qquad
 #   \mathbb E[\dot\sigma\dot\sigma] = \frac{\pi - \varphi}{2\pi} .$$
 
 # %% tags=["parameters"]
-widths = [64, 128, 256, 512, 1024]  # hidden widths n at which kernels are measured
-networks = [64, 64, 64, 32, 16]  # random networks at each of these widths, for the kernel at initialisation
+widths = [
+    64,
+    128,
+    256,
+    512,
+    1024,
+]  # hidden widths n, five or more; every second one is trained too
+networks = [64, 64, 64, 32, 16]  # random networks at each of them, for the initial kernel
 trainings = 8  # networks trained at each width, for the drift of the kernel
 rate_networks = 16  # networks trained at the largest width, for the decay rates
 beta = 0.1  # strength of the biases
-fraction = 0.1  # training step as a fraction of N / (largest eigenvalue of the limiting Gram matrix)
+fraction = 0.1  # training step in units of N / largest eigenvalue of the limit
 steps = 60  # steps of gradient descent, in every training on this page
 ensemble_width = 256  # hidden width of the ensemble that is held against the limit
 narrow_width = 50  # hidden width of the ensemble drawn beside it
@@ -96,7 +107,12 @@ from scipy.special import ndtri
 from reprise.claims import open_paper
 from reprise.kernels.activations import RELU, polynomial
 from reprise.kernels.empirical import layerwise_ntk
-from reprise.kernels.gradient_flow import bayesian_posterior, converged, stable_step, trained_ensemble
+from reprise.kernels.gradient_flow import (
+    bayesian_posterior,
+    converged,
+    stable_step,
+    trained_ensemble,
+)
 from reprise.kernels.infinite import mlp_kernels
 from reprise.networks.functional import from_vector, functional
 from reprise.networks.mlp import MLP, count_parameters
@@ -113,8 +129,9 @@ paper = open_paper("neural-tangent-kernel", globals())
 # %% [markdown]
 # ## Three ways to the same object
 #
-# **The limit** is `mlp_kernels`, the recursion above: one rule for an affine layer, one for a nonlinearity, composed. It returns
-# $\Sigma^{(L)}$ as `.nngp` and $\Theta^{(L)}_\infty$ as `.ntk`. The inputs are points $(\cos\gamma, \sin\gamma)$ on the unit circle, as in the paper.
+# **The limit** is `mlp_kernels`, the recursion above: one rule for an affine layer, one for a nonlinearity, composed.
+# It returns $\Sigma^{(L)}$ as `.nngp` and $\Theta^{(L)}_\infty$ as `.ntk`. The inputs are points
+# $(\cos\gamma, \sin\gamma)$ on the unit circle, as in the paper.
 
 
 # %%
@@ -128,18 +145,19 @@ angles = np.arange(32) * 2 * np.pi / 32
 points = circle(angles)
 
 # %% [markdown]
-# **The network** is a plain multi-layer perceptron with `parametrization="ntk"`. Its parameters are one Gaussian vector $\theta$,
-# so `network` returns pure functions of $\theta$.
+# **The network** is a plain multi-layer perceptron with `parametrization="ntk"`. Its parameters are one Gaussian
+# vector $\theta$, so `network` returns pure functions of $\theta$.
 #
-# **Its kernel** needs no Jacobian, which at width 1024 would hold two million numbers for each input. The gradient with respect to a
-# weight matrix is the outer product of the layer's input $\alpha^{(\ell)}$ and of the signal $\delta^{(\ell+1)} = \partial f/\partial\tilde\alpha^{(\ell+1)}$
-# that returns to its output, so each layer's share is a product of two small Gram matrices:
+# **Its kernel** needs no Jacobian, which at width 1024 would hold two million numbers for each input. The gradient
+# with respect to a weight matrix is the outer product of the layer's input $\alpha^{(\ell)}$ and of the signal
+# $\delta^{(\ell+1)} = \partial f/\partial\tilde\alpha^{(\ell+1)}$ that returns to its output, so each layer's share
+# is a product of two small Gram matrices:
 #
 # $$\Theta(x, x') = \sum_{\ell=0}^{L-1} \Bigl(\tfrac{1}{n_\ell}\,\alpha^{(\ell)}(x)^\top\alpha^{(\ell)}(x') + \beta^2\Bigr)\;
 #   \delta^{(\ell+1)}(x)^\top\delta^{(\ell+1)}(x') .$$
 #
-# That is `layerwise_ntk`. Its `rates` let every layer's weights and biases learn at a speed of their own; they are all 1
-# until the control experiment below needs them.
+# That is `layerwise_ntk`. Its `rates` let every layer's weights and biases learn at a speed of their own; they are
+# all 1 until the control experiment below needs them.
 
 
 # %%
@@ -151,7 +169,8 @@ def network(width, hidden):
     )  # fmt: skip
     module = nnx.eval_shape(make)
     output, shapes = functional(module)
-    kernel, _ = functional(module, lambda model, x, rates=None: layerwise_ntk(model, x, rates=rates))
+    weighted = lambda model, x, rates=None: layerwise_ntk(model, x, rates=rates)
+    kernel, _ = functional(module, weighted)
     return lambda params, x: output(params, x)[:, 0], kernel, shapes
 
 
@@ -163,18 +182,20 @@ def over_networks(function, shapes, key, count):
 
 
 # %% [markdown]
-# **Training** is full-batch gradient descent on the mean squared loss over $N$ points, $\frac{1}{2N}\sum_i (f_\theta(x_i) - y_i)^2$.
-# The step is the same for all widths; it is a fixed fraction of $N/\lambda_{\max}$, where $\lambda_{\max}$ is the
-# largest eigenvalue of the *limiting* Gram matrix $\Theta_\infty(X, X)$. Nothing is tuned.
+# **Training** is full-batch gradient descent on the mean squared loss over $N$ points,
+# $\frac{1}{2N}\sum_i (f_\theta(x_i) - y_i)^2$. The step is the same for all widths; it is a fixed fraction of
+# $N/\lambda_{\max}$, where $\lambda_{\max}$ is the largest eigenvalue of the *limiting* Gram matrix
+# $\Theta_\infty(X, X)$. Nothing is tuned.
 #
-# The 16 training points are every second one of the 32, and the target $1 + \cos\gamma + \sin\gamma + \tfrac12\sin 2\gamma$ has weight on the
-# kernel's leading principal components.
+# The 16 training points are every second one of the 32, and the target
+# $1 + \cos\gamma + \sin\gamma + \tfrac12\sin 2\gamma$ has weight on the kernel's leading principal components.
 
 # %%
 every_second = slice(None, None, 2)
 train_angles = angles[every_second]
 x_train = points[every_second]
-y_train = (1 + np.cos(train_angles) + np.sin(train_angles) + 0.5 * np.sin(2 * train_angles)).astype(np.float32)
+y_train = 1 + np.cos(train_angles) + np.sin(train_angles) + 0.5 * np.sin(2 * train_angles)
+y_train = y_train.astype(np.float32)
 
 gram = np.asarray(limit(x_train, hidden=2).ntk)
 step = float(stable_step(gram, fraction))
@@ -182,9 +203,10 @@ step = float(stable_step(gram, fraction))
 
 @partial(jax.jit, static_argnames=("width", "count"))
 def train(key, rates, step, *, width, count):
-    """Kernels on all 32 points before and after training, and the residual at the training points before every step."""
+    """Kernels on all 32 points before and after training, and the residual at every step."""
     output, kernel, shapes = network(width, hidden=2)
-    per_leaf = jax.tree.unflatten(jax.tree.structure(shapes), [r for weight, bias in rates for r in (bias, weight)])
+    in_order = [rate for weight, bias in rates for rate in (bias, weight)]
+    per_leaf = jax.tree.unflatten(jax.tree.structure(shapes), in_order)
     scale = optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, per_leaf))
 
     def loss(params, _):
@@ -192,7 +214,8 @@ def train(key, rates, step, *, width, count):
         return 0.5 * jnp.mean(residual**2), residual
 
     def one(start):
-        end, history = fit(loss, start, optax.chain(scale, optax.sgd(step)), key, steps, has_aux=True)
+        optimizer = optax.chain(scale, optax.sgd(step))
+        end, history = fit(loss, start, optimizer, key, steps, has_aux=True)
         both = jax.tree.map(lambda *leaves: jnp.stack(leaves), start, end)
         return *jax.lax.map(lambda params: kernel(params, points, rates), both), history["aux"]
 
@@ -202,7 +225,7 @@ def train(key, rates, step, *, width, count):
 keys = iter(jax.random.split(jax.random.key(seed), 3 * len(widths) + 2))
 ones = [(1.0, 1.0)] * 3
 trained_widths = widths[::2]
-counts = [trainings if width < max(trained_widths) else max(trainings, rate_networks) for width in trained_widths]
+counts = [trainings] * (len(trained_widths) - 1) + [max(trainings, rate_networks)]
 trained = [
     tuple(np.asarray(part) for part in train(next(keys), ones, step, width=width, count=count))
     for width, count in zip(trained_widths, counts, strict=True)
@@ -211,8 +234,8 @@ trained = [
 # %% [markdown]
 # ## The kernel becomes deterministic, and stops moving
 #
-# Here is the whole paper in one picture: the kernel $\Theta(x_0, x)$ as a function of the angle of $x$, with $x_0 = (1, 0)$, for
-# eight networks of depth 3, before and after training.
+# Here is the whole paper in one picture: the kernel $\Theta(x_0, x)$ as a function of the angle of $x$, with
+# $x_0 = (1, 0)$, for eight networks of depth 3, before and after training.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels of tangent kernels against angle. At the smallest width the eight dashed initial curves scatter widely and move during training; at the largest width they lie close to the analytic curve and hardly move."}}
 fine = np.linspace(-np.pi, np.pi, 201)
@@ -232,7 +255,13 @@ for ax, index in zip(axes, (0, -1), strict=True):
             lw=1.1,
             label="at initialisation" if k == 0 else None,
         )
-        ax.plot(shown, after[k, 0, order], color=PALETTE["blue"], lw=1.1, label="after training" if k == 0 else None)
+        ax.plot(
+            shown,
+            after[k, 0, order],
+            color=PALETTE["blue"],
+            lw=1.1,
+            label="after training" if k == 0 else None,
+        )
     ax.plot(fine, exact, color=THEORY, lw=2.4, label=r"limit $\Theta_\infty$")
     ax.set(title=f"width {trained_widths[index]}", xlabel=r"angle $\gamma$ of $x$ (rad)")
     ax.set_xticks([-np.pi, 0, np.pi], [r"$-\pi$", "0", r"$\pi$"])
@@ -241,16 +270,16 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# At the small width every network has a kernel of its own (the dashed curves), and training changes it (solid) by as much as the networks
-# differ. At the large width the dashed curves close in on the limit and the solid ones cover them. The shape of the peak tells
-# how the network generalises: what it learns at $x_0$ it also believes nearby, and the kink at 0, from the ReLU, makes the
-# functions it learns not quite smooth.
+# At the small width every network has a kernel of its own (the dashed curves), and training changes it (solid) by as
+# much as the networks differ. At the large width the dashed curves close in on the limit and the solid ones cover
+# them. The shape of the peak tells how the network generalises: what it learns at $x_0$ it also believes nearby, and
+# the kink at 0, from the ReLU, makes the functions it learns not quite smooth.
 #
 # ### Theorem 1: the randomness at initialisation
 #
-# The kernel is an average over units, so its fluctuations should shrink like $n^{-1/2}$. We measure the relative deviation
-# $\lVert\Theta - \Theta_\infty\rVert_F / \lVert\Theta_\infty\rVert_F$ on the 32 points for networks with three hidden layers ($L = 4$),
-# take its root mean square over networks, and fit a power law over the widths.
+# The kernel is an average over units, so its fluctuations should shrink like $n^{-1/2}$. We measure the relative
+# deviation $\lVert\Theta - \Theta_\infty\rVert_F / \lVert\Theta_\infty\rVert_F$ on the 32 points for networks with
+# three hidden layers ($L = 4$), take its root mean square over networks, and fit a power law over the widths.
 
 
 # %%
@@ -281,12 +310,14 @@ paper.report("init-fluctuation-rate", fluctuation_slope, samples=between_widths)
 # %% [markdown]
 # ### Theorem 2: the drift during training
 #
-# The drift is $\lVert\Theta_T - \Theta_0\rVert_F / \lVert\Theta_0\rVert_F$ on the 16 training points, between the start and a training time $T$
-# that is the same for all widths. The theorem says that it vanishes; it does not say how fast. Each weight moves by $O(n^{-1/2})$ and
-# the kernel feels the sum of many such small and nearly random changes, which suggests a drift of order $1/n$; the finite-width theory
-# that came later confirms it {cite:p}`huang2020hierarchy,dyer2020feynman`.
+# The drift is $\lVert\Theta_T - \Theta_0\rVert_F / \lVert\Theta_0\rVert_F$ on the 16 training points, between the
+# start and a training time $T$ that is the same for all widths. The theorem says that it vanishes; it does not say
+# how fast. Each weight moves by $O(n^{-1/2})$ and the kernel feels the sum of many such small and nearly random
+# changes, which suggests a drift of order $1/n$; the finite-width theory that came later confirms it
+# {cite:p}`huang2020hierarchy,dyer2020feynman`.
 #
-# A frozen kernel is cheap to have if nothing is learned, so the claim only counts if the loss has fallen at least tenfold in every network.
+# A frozen kernel is cheap to have if nothing is learned, so the claim only counts if the loss has fallen at least
+# tenfold in every network.
 
 
 # %%
@@ -309,55 +340,85 @@ between_widths = np.diff(np.log(drift)) / np.diff(np.log(trained_widths))
 paper.report("kernel-freezes-in-training", drift_slope, samples=between_widths)
 
 # %% [markdown]
-# **A control: the same networks in the standard parametrisation.** How much of this is due to the scaling? In the usual parametrisation
-# the weights are drawn from $N(0, 1/n_\ell)$ and the forward pass has no factor. It is the same function of other
-# parameters: $W_{\rm standard} = W/\sqrt{n_\ell}$. A gradient step in them is therefore a step of our network in which the weights of layer $\ell$
-# learn $n_\ell$ times, the biases $1/\beta^2$ times as fast, and its tangent kernel is the sum over layers with these factors in it. (That
-# is what `rates` is for.) This kernel grows in proportion to $n$, so that a learning rate which does not depend on the width must be small
-# enough for the widest network; we take our step divided by the largest width of the control.
+# **A control: the same networks in the standard parametrisation.** How much of this is due to the scaling? In the
+# usual parametrisation the weights are drawn from $N(0, 1/n_\ell)$ and the forward pass has no factor. It is the same
+# function of other parameters: $W_{\rm standard} = W/\sqrt{n_\ell}$. A gradient step in them is therefore a step of
+# our network in which the weights of layer $\ell$ learn $n_\ell$ times, the biases $1/\beta^2$ times as fast, and its
+# tangent kernel is the sum over layers with these factors in it. (That is what `rates` is for.) This kernel grows in
+# proportion to $n$, so that a learning rate which does not depend on the width must be small enough for the widest
+# network; we take our step divided by the largest width of the control.
 
 # %%
 control_widths = trained_widths[:-1]
 control = []
 for width in control_widths:
     standard = [(2.0, 1 / beta**2), (float(width), 1 / beta**2), (float(width), 1 / beta**2)]
-    before, after, _ = train(next(keys), standard, step / control_widths[-1], width=width, count=trainings)
-    control.append((rms(drift_of(np.asarray(before), np.asarray(after))), np.linalg.norm(before, axis=(1, 2)).mean()))
+    scaled = step / control_widths[-1]
+    before, after, _ = train(next(keys), standard, scaled, width=width, count=trainings)
+    before, after = np.asarray(before), np.asarray(after)
+    control.append((rms(drift_of(before, after)), np.linalg.norm(before, axis=(1, 2)).mean()))
 control_drift, control_size = np.transpose(control)
+print(f"from width {control_widths[0]} to {control_widths[-1]}:")
 for name, values in (
-    ("NTK parametrisation: drift", drift),
-    ("standard parametrisation: drift", control_drift),
-    ("standard parametrisation: size of the kernel", control_size),
+    ("drift, NTK parametrisation", drift[:-1]),
+    ("drift, standard parametrisation", control_drift),
+    ("size of the kernel, standard parametrisation", control_size),
 ):
-    print(
-        f"{name} ~ n^{loglog_slope(control_widths, values[: len(control_widths)]):.2f} up to width {control_widths[-1]}"
-    )
+    print(f"  {name} ~ n^{loglog_slope(control_widths, values):.2f}")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Log-log plot against width: deviation of the kernel at initialisation falls along the slope -1/2 guide, drift during training along the slope -1 guide, while the drift in the standard parametrisation does not fall."}}
 fig, ax = plt.subplots(figsize=(6.4, 3.8))
 n = np.array(widths, float)
 for at, values, each, color, marker, label in (
-    (widths, deviation, deviations, "orange", "o", "deviation from the limit at initialisation"),
+    (
+        widths,
+        deviation,
+        deviations,
+        "orange",
+        "o",
+        "deviation from the limit at initialisation",
+    ),
     (trained_widths, drift, drifts, "blue", "s", "drift during training"),
 ):
     for width, samples in zip(at, each, strict=True):
-        ax.plot([width] * len(samples), samples, ".", color=PALETTE[color], alpha=0.25, ms=4, rasterized=True)
+        ax.plot(
+            [width] * len(samples),
+            samples,
+            ".",
+            color=PALETTE[color],
+            alpha=0.25,
+            ms=4,
+            rasterized=True,
+        )
     ax.plot(at, values, marker, color=PALETTE[color], label=label)
-ax.plot(control_widths, control_drift, "^:", color=PALETTE["red"], label="drift, standard parametrisation (control)")
-ax.plot(n, deviation[0] * (n / n[0]) ** -0.5, color=THEORY, lw=1, label="slope −1/2 and slope −1")
+ax.plot(
+    control_widths,
+    control_drift,
+    "^:",
+    color=PALETTE["red"],
+    label="drift, standard parametrisation (control)",
+)
+ax.plot(
+    n, deviation[0] * (n / n[0]) ** -0.5, color=THEORY, lw=1, label="slope −1/2 and slope −1"
+)
 ax.plot(n, drift[1] * (n / trained_widths[1]) ** -1.0, color=THEORY, lw=1)
-ax.set(xscale="log", yscale="log", xlabel="hidden width $n$", ylabel="relative change of the kernel")
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="hidden width $n$",
+    ylabel="relative change of the kernel",
+)
 ax.set_xticks(widths, widths, minor=False)
 ax.minorticks_off()
 ax.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Large symbols are root mean squares over networks, small dots single networks. The randomness at initialisation falls
-# along the line of slope $-1/2$, the drift along the steeper line of slope $-1$: the kernel stops moving well before it stops being random. A
-# network of a thousand units still starts some ten per cent away from the limit, but then hardly leaves its own kernel.
-# In the control, the triangles, width buys next to nothing. (It lies low because its narrow networks hardly learn
-# in the same number of steps: their step had to be safe for the wider one.)
+# Large symbols are root mean squares over networks, small dots single networks. The randomness at initialisation
+# falls along the line of slope $-1/2$, the drift along the steeper line of slope $-1$: the kernel stops moving well
+# before it stops being random. A network of a thousand units still starts some ten per cent away from the limit, but
+# then hardly leaves its own kernel. In the control, the triangles, width buys next to nothing. (It lies low because
+# its narrow networks hardly learn in the same number of steps: their step had to be safe for the wider one.)
 #
 # ## Principal components are learned one by one
 #
@@ -368,18 +429,23 @@ plt.show()
 #   f_t(X) - y &= e^{-t\,\Theta_\infty(X, X)/N}\,\bigl(f_0(X) - y\bigr) .
 #   \end{aligned}$$
 #
-# Along each eigenvector $v_i$ of the Gram matrix the residual decays by itself, as $e^{-\lambda_i t/N}$. The largest components, which are
-# the smoothest, go first, and the paper's argument for early stopping is this order. Gradient descent with a step
-# $\eta$ multiplies the component by $1 - \eta\lambda_i/N$ instead, a rate of $-\log(1 - \eta\lambda_i/N)/\eta$.
+# Along each eigenvector $v_i$ of the Gram matrix the residual decays by itself, as $e^{-\lambda_i t/N}$. The largest
+# components, which are the smoothest, go first, and the paper's argument for early stopping is this order. Gradient
+# descent with a step $\eta$ multiplies the component by $1 - \eta\lambda_i/N$ instead, a rate of
+# $-\log(1 - \eta\lambda_i/N)/\eta$.
 #
-# On equally spaced points of the circle a kernel that depends only on the angle between its arguments has a circulant Gram matrix, so its
-# eigenvectors are Fourier modes: the constant is first, then $\cos\gamma$ and $\sin\gamma$, which share one eigenvalue.
+# On equally spaced points of the circle a kernel that depends only on the angle between its arguments has a circulant
+# Gram matrix, so its eigenvectors are Fourier modes: the constant is first, then $\cos\gamma$ and $\sin\gamma$, which
+# share one eigenvalue.
 
 # %%
 modes = np.stack([np.ones_like(train_angles), np.cos(train_angles), np.sin(train_angles)])
 modes /= np.linalg.norm(modes, axis=1, keepdims=True)
 eigenvalues = np.einsum("ki,ij,kj->k", modes, gram, modes)
-print("eigenvalues / N:", (eigenvalues / 16).round(4), " and the next:", (np.linalg.eigvalsh(gram)[-4] / 16).round(4))
+following = np.linalg.eigvalsh(gram)[-4]
+print(
+    "eigenvalues / N:", (eigenvalues / 16).round(4), " and the next:", (following / 16).round(4)
+)
 print("not eigenvectors by:", np.abs(modes @ gram - eigenvalues[:, None] * modes).max())
 
 _, _, residuals = trained[-1]
@@ -396,12 +462,26 @@ names, colors = ("constant", r"$\cos\gamma$", r"$\sin\gamma$"), ("purple", "gree
 for k, (name, color) in enumerate(zip(names, colors, strict=True)):
     band(axes[0], times, np.abs(components[:, k] / components[:, k, :1]), PALETTE[color], name)
     axes[0].plot(
-        times, np.exp(-predicted[k] * times), color=THEORY, lw=1.2, ls="--", label="prediction" if k == 2 else None
+        times,
+        np.exp(-predicted[k] * times),
+        color=THEORY,
+        lw=1.2,
+        ls="--",
+        label="prediction" if k == 2 else None,
     )
     axes[1].plot(
-        k + np.linspace(-0.18, 0.18, len(rates)), rates[:, k] / predicted[k], ".", color=PALETTE[color], alpha=0.6
+        k + np.linspace(-0.18, 0.18, len(rates)),
+        rates[:, k] / predicted[k],
+        ".",
+        color=PALETTE[color],
+        alpha=0.6,
     )
-    axes[1].plot([k - 0.28, k + 0.28], [rates[:, k].mean() / predicted[k]] * 2, color=PALETTE[color], lw=2.5)
+    axes[1].plot(
+        [k - 0.28, k + 0.28],
+        [rates[:, k].mean() / predicted[k]] * 2,
+        color=PALETTE[color],
+        lw=2.5,
+    )
 axes[0].set(
     yscale="log",
     ylim=(5e-3, 1.3),
@@ -417,27 +497,30 @@ plt.show()
 
 # %% [markdown]
 # Left: the median over networks of the largest width (line) with a band from the 10th to the 90th percentile, and the
-# prediction from $\Theta_\infty$ alone (dashed). The constant is learned about twice as fast as the first Fourier pair. The bands fan out
-# because every finite network has its own kernel and so its own rates. Right: the rates of the single networks scatter by nearly ten per cent, the size of
-# the kernel's own fluctuation at this width; their mean (the bar) lies inside the criterion's grey band.
+# prediction from $\Theta_\infty$ alone (dashed). The constant is learned about twice as fast as the first Fourier
+# pair. The bands fan out because every finite network has its own kernel and so its own rates. Right: the rates of
+# the single networks scatter by nearly ten per cent, the size of the kernel's own fluctuation at this width; their
+# mean (the bar) lies inside the criterion's grey band.
 #
-# Far down, below a few per cent, the curves can leave the prediction: there the residual left on one mode is no larger than what the others leak into
-# it, because the modes of $\Theta_\infty$ are not exactly the eigenvectors of a finite network's kernel. That is why the rate is fitted
-# over the first two e-foldings only.
+# Far down, below a few per cent, the curves can leave the prediction: there the residual left on one mode is no
+# larger than what the others leak into it, because the modes of $\Theta_\infty$ are not exactly the eigenvectors of a
+# finite network's kernel. That is why the rate is fitted over the first two e-foldings only.
 #
 # ## What an ensemble of trained networks knows
 #
-# At initialisation $f_0$ is a Gaussian process with covariance $\Sigma^{(L)}$, and training is linear in $f_0$, so the trained function is
-# Gaussian too. Train to convergence and write $\Pi = \Theta_\infty(\cdot, X)\,\Theta_\infty(X, X)^{-1}$ for kernel regression: then
+# At initialisation $f_0$ is a Gaussian process with covariance $\Sigma^{(L)}$, and training is linear in $f_0$, so
+# the trained function is Gaussian too. Train to convergence and write
+# $\Pi = \Theta_\infty(\cdot, X)\,\Theta_\infty(X, X)^{-1}$ for kernel regression: then
 #
 # $$f_\infty = \Pi\,y + (f_0 - \Pi\,f_0(X)) , \qquad
 #   \mathbb E[f_\infty] = \Pi\,y, \qquad \operatorname{Cov}[f_\infty] = (I - \Pi)\,\Sigma^{(L)}\,(I - \Pi)^\top .$$
 #
-# The mean is kernel regression; the spread is what is left of the initial function where no data pins it down. This is
-# `trained_ensemble`, with the spectral filter `converged()` in place of a training time.
+# The mean is kernel regression; the spread is what is left of the initial function where no data pins it down. This
+# is `trained_ensemble`, with the spectral filter `converged()` in place of a training time.
 #
-# The experiment is the paper's figure 2: four training points on the circle, target $\cos\gamma\sin\gamma$, and many networks trained from
-# different initialisations. We draw a narrow ensemble (width 50, as in the paper) and a wider one.
+# The experiment is the paper's figure 2: four training points on the circle, target $\cos\gamma\sin\gamma$, and many
+# networks trained from different initialisations. We draw a narrow ensemble (width 50, as in the paper) and a wider
+# one.
 
 # %%
 few_angles = np.array([0.3, 1.9, 3.3, 4.9])
@@ -460,7 +543,8 @@ def trained_functions(key, step, *, width, count):
     return over_networks(one, shapes, key, count)
 
 
-few, across, on_grid = limit(x_few, hidden=2), limit(grid, x_few, hidden=2), limit(grid, hidden=2)
+few = limit(x_few, hidden=2)
+across, on_grid = limit(grid, x_few, hidden=2), limit(grid, hidden=2)
 few_step = float(stable_step(few.ntk))
 law = jax.jit(lambda: trained_ensemble(few, across, on_grid, y_few, converged()))()
 posterior = jax.jit(lambda: bayesian_posterior(few, across, on_grid, y_few))()
@@ -472,27 +556,42 @@ ensembles = {}
 for width in (narrow_width, ensemble_width):
     functions, left = trained_functions(next(keys), few_step, width=width, count=ensemble_size)
     ensembles[width] = np.quantile(np.asarray(functions), (0.1, 0.5, 0.9), axis=0)
-    print(f"width {width}: largest residual left at a training point {np.abs(np.asarray(left)).max():.1e}")
+    left = np.abs(np.asarray(left)).max()
+    print(f"width {width}: largest residual left at a training point {left:.1e}")
 
 
 def distance(curves):
-    """Root-mean-square difference of the percentile curves from the analytic ones, in units of the analytic spread."""
+    """RMS difference of percentile curves from the analytic ones, over the RMS analytic spread."""
     return rms(curves - analytic) / rms(law.std)
 
 
-print(
-    f"width {narrow_width}: {distance(ensembles[narrow_width]):.3f}, Bayesian posterior instead of training: {distance(bayes):.3f}"
-)
+print(f"distance at width {narrow_width}: {distance(ensembles[narrow_width]):.3f}")
+print(f"distance of the Bayesian posterior: {distance(bayes):.3f}")
 paper.report("trained-ensemble-matches-limit", distance(ensembles[ensemble_width]))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels with the tenth, fiftieth and ninetieth percentile of trained functions on the circle over the analytic band. The wider ensemble follows the band closely, the narrow one less so."}}
 fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.6, 4.0))
 for ax, (width, curves) in zip(axes, ensembles.items(), strict=True):
-    ax.fill_between(grid_angles, analytic[0], analytic[2], color=THEORY, alpha=0.12, lw=0, label="limit: 10% to 90%")
+    ax.fill_between(
+        grid_angles,
+        analytic[0],
+        analytic[2],
+        color=THEORY,
+        alpha=0.12,
+        lw=0,
+        label="limit: 10% to 90%",
+    )
     ax.plot(grid_angles, analytic[1], color=THEORY, label="limit: median")
     ax.plot(grid_angles, curves[1], color=PALETTE["blue"], lw=1.5, label="networks: median")
     for k, curve in enumerate(curves[[0, 2]]):
-        ax.plot(grid_angles, curve, "--", color=PALETTE["blue"], lw=1.3, label="networks: 10%, 90%" if k == 0 else None)
+        ax.plot(
+            grid_angles,
+            curve,
+            "--",
+            color=PALETTE["blue"],
+            lw=1.3,
+            label="networks: 10%, 90%" if k == 0 else None,
+        )
     ax.plot(
         (few_angles + np.pi) % (2 * np.pi) - np.pi,
         y_few,
@@ -509,30 +608,33 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 plt.show()
 
 # %% [markdown]
-# All networks agree on the training data; between the points their opinions spread, and the limit predicts by how much. With a few hundred
-# networks the percentiles themselves are noisy: sampling alone gives a distance of about 0.1 analytic standard deviations, most of what is left at the larger
-# width. Even at width 50 the limit is a good description.
+# All networks agree on the training data; between the points their opinions spread, and the limit predicts by how
+# much. With a few hundred networks the percentiles themselves are noisy: sampling alone gives a distance of about 0.1
+# analytic standard deviations, most of what is left at the larger width. Even at width 50 the limit is a good
+# description.
 #
-# One warning about what this does *not* show. The trained ensemble is not the Bayesian posterior of the network's Gaussian process, which has the
-# covariance $\Sigma$ in place of $\Theta$ throughout {cite:p}`lee2019wide`, but on four points the two laws are close
-# (the distance is printed above), so that this experiment alone could hardly tell them apart. The kernel
-# itself is tested by the other claims.
+# One warning about what this does *not* show. The trained ensemble is not the Bayesian posterior of the network's
+# Gaussian process, which has the covariance $\Sigma$ in place of $\Theta$ throughout {cite:p}`lee2019wide`, but on
+# four points the two laws are close (the distance is printed above), so that this experiment alone could hardly tell
+# them apart. The kernel itself is tested by the other claims.
 #
 # ## Why the nonlinearity must not be a polynomial
 #
-# Training reaches zero loss if $\Theta_\infty(X, X)$ is positive definite, since then every component decays. The paper's proposition 2 says that on
-# the unit sphere it is, for any distinct points, if the nonlinearity is not a polynomial and $L \ge 2$. A polynomial shows what the
-# assumption is for: with one hidden layer of degree $d$, both expectations in the recursion are polynomials in $x^\top x' = \cos(\gamma - \gamma')$,
-# and so is the kernel, of degree $d$. Such a kernel only contains the harmonics $1, \cos k\gamma, \sin k\gamma$ with $k \le d$: however many points
-# there are, the rank of its Gram matrix is at most $2d + 1$, and the network can never learn the other components, at any width.
+# Training reaches zero loss if $\Theta_\infty(X, X)$ is positive definite, since then every component decays. The
+# paper's proposition 2 says that on the unit sphere it is, for any distinct points, if the nonlinearity is not a
+# polynomial and $L \ge 2$. A polynomial shows what the assumption is for: with one hidden layer of degree $d$, both
+# expectations in the recursion are polynomials in $x^\top x' = \cos(\gamma - \gamma')$, and so is the kernel, of
+# degree $d$. Such a kernel only contains the harmonics $1, \cos k\gamma, \sin k\gamma$ with $k \le d$: however many
+# points there are, the rank of its Gram matrix is at most $2d + 1$, and the network can never learn the other
+# components, at any width.
 
 
 # %%
 @jax.jit
 def deep_and_polynomial(x):
-    shallow = lambda degree: mlp_kernels(x, hidden=1, nonlinearity=polynomial([1.0] * (degree + 1)), bias_std=beta)
-    square = mlp_kernels(x, hidden=1, nonlinearity=polynomial([0, 0, 1]), bias_std=beta)
-    return mlp_kernels(x, hidden=3, bias_std=beta).ntk, square.ntk, [shallow(degree).ntk for degree in range(1, 6)]
+    shallow = lambda *c: mlp_kernels(x, hidden=1, nonlinearity=polynomial(c), bias_std=beta).ntk
+    deep = mlp_kernels(x, hidden=3, bias_std=beta).ntk
+    return deep, shallow(0, 0, 1), [shallow(*[1] * (degree + 1)) for degree in range(1, 6)]
 
 
 def rank(kernel, tolerance=1e-9):
@@ -555,7 +657,14 @@ for kernel, marker, color, label in (
     (square, "s", "red", r"$\sigma(u) = u^2$, one hidden layer"),
 ):
     values = np.abs(np.linalg.eigvalsh(kernel)[::-1])
-    ax.plot(range(1, 25), np.sort(values)[::-1] / values.max(), marker, color=PALETTE[color], ms=5, label=label)
+    ax.plot(
+        range(1, 25),
+        np.sort(values)[::-1] / values.max(),
+        marker,
+        color=PALETTE[color],
+        ms=5,
+        label=label,
+    )
 ax.axhline(1e-9, color=THEORY, lw=1, ls=":", label="tolerance of the rank")
 ax.axvline(5.5, color=PALETTE["grey"], lw=1)
 ax.set(yscale="log", xlabel="index of the eigenvalue", ylabel="eigenvalue / largest")
@@ -563,36 +672,37 @@ ax.legend(loc="center right", bbox_to_anchor=(1, 0.62))
 plt.show()
 
 # %% [markdown]
-# After the fifth eigenvalue, the last of the harmonics up to degree 2, the quadratic kernel's spectrum drops by many orders of magnitude to
-# rounding error. The ReLU's decays slowly and stays positive: its kink contains all degrees. Higher polynomials gain two dimensions a degree, as printed above.
+# After the fifth eigenvalue, the last of the harmonics up to degree 2, the quadratic kernel's spectrum drops by many
+# orders of magnitude to rounding error. The ReLU's decays slowly and stays positive: its kink contains all degrees.
+# Higher polynomials gain two dimensions a degree, as printed above.
 #
 # ## What differs from the paper
 #
-# - The theorems send the widths to infinity one after another, the first hidden layer first. Here all hidden layers have the same width and grow together,
-#   as in practice.
+# - The theorems send the widths to infinity one after another, the first hidden layer first. Here all hidden layers
+#   have the same width and grow together, as in practice.
 # - Theorem 2 gives no rate; the slope near $-1$ is a measurement, compared with later theory.
-# - The paper's figures use networks of up to 10 000 units, depth 4 and fewer networks; ours have up to 1024 units and more
-#   networks, which is what exponents and percentiles need. Training and ensembles use depth 3.
-# - The paper's third experiment follows the second principal component of MNIST. The circle replaces it: its components are known exactly, so that
-#   the rates can be compared with numbers.
-# - Proposition 2 is about nonlinearities that are *not* polynomial. The rank of a polynomial network's kernel is its elementary converse, and the
-#   ReLU's full rank on 24 points illustrates the proposition without proving it.
+# - The paper's figures use networks of up to 10 000 units, depth 4 and fewer networks; ours have up to 1024 units and
+#   more networks, which is what exponents and percentiles need. Training and ensembles use depth 3.
+# - The paper's third experiment follows the second principal component of MNIST. The circle replaces it: its
+#   components are known exactly, so that the rates can be compared with numbers.
+# - Proposition 2 is about nonlinearities that are *not* polynomial. The rank of a polynomial network's kernel is its
+#   elementary converse, and the ReLU's full rank on 24 points illustrates the proposition without proving it.
 #
-# All inputs lie on a circle and all targets are smooth. Nothing here says how kernel regression compares with networks that *do* move their kernel;
-# {doc}`grokking-lazy-to-rich` is about one that does so late.
+# All inputs lie on a circle and all targets are smooth. Nothing here says how kernel regression compares with
+# networks that *do* move their kernel; {doc}`grokking-lazy-to-rich` is about one that does so late.
 #
 # ## Things to try
 #
-# - `reprise run neural-tangent-kernel -p beta 0.5` makes the biases stronger: the kernel gains a constant and the first mode is learned
-#   much faster than the others. With `-p beta 1.0` the rates spread further apart.
-# - `reprise run neural-tangent-kernel -p ensemble_width 64` or `16`: how narrow can an ensemble be before the Gaussian fails? The distance rises
-#   slowly at first; the median goes wrong later than the deciles.
-# - `reprise run neural-tangent-kernel -p steps 240` trains four times as long. The loss falls much further, the drift only a little: most of the
-#   movement happens while the large components are learned.
-# - `reprise sweep neural-tangent-kernel -p seed=0..9` shows how far the two exponents scatter. With 16 networks at the largest width the
-#   first scatters by about 0.05.
-# - In the library, `mlp_kernels(..., nonlinearity=smooth(jax.nn.gelu))` gives the kernels of a nonlinearity that has no closed form, by
-#   quadrature; use its `.function` in the networks to run this page with it.
+# - `reprise run neural-tangent-kernel -p beta 0.5` makes the biases stronger: the kernel gains a constant and the
+#   first mode is learned much faster than the others. With `-p beta 1.0` the rates spread further apart.
+# - `reprise run neural-tangent-kernel -p ensemble_width 64` or `16`: how narrow can an ensemble be before the
+#   Gaussian fails? The distance rises slowly at first; the median goes wrong later than the deciles.
+# - `reprise run neural-tangent-kernel -p steps 240` trains four times as long. The loss falls much further, the drift
+#   only a little: most of the movement happens while the large components are learned.
+# - `reprise sweep neural-tangent-kernel -p seed=0..9` shows how far the two exponents scatter. With 16 networks at
+#   the largest width the first scatters by about 0.05.
+# - In the library, `mlp_kernels(..., nonlinearity=smooth(jax.nn.gelu))` gives the kernels of a nonlinearity that has
+#   no closed form, by quadrature; use its `.function` in the networks to run this page with it.
 
 # %%
 paper.verdicts()
