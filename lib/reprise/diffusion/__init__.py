@@ -1,1 +1,1 @@
-"""Interpolants, flows and samplers."""
+"""Interpolants, flows and samplers: ``interpolants``, ``matching``, ``mixtures``, ``samplers``."""

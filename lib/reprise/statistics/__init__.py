@@ -1,1 +1,1 @@
-"""Statistics of results and distributions: ``fits``, ``von_mises_fisher``."""
+"""Statistics of results and distributions: ``fits``, ``two_sample``, ``von_mises_fisher``."""
