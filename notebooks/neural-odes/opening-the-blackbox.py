@@ -37,7 +37,9 @@
 # the same task and does not.
 
 # %% tags=["parameters"]
-seed = 0  # seed of the data split, the initial weights, the batches and the order of the timings
+seed = (
+    0  # seed of the data split, the initial weights, the batches and the order of the timings
+)
 runs = 2  # independent trainings per method; the first also chooses the coefficients
 dimension = 16  # components of the state z
 hidden = 48  # hidden units of the field
@@ -46,7 +48,11 @@ batch_size = 128  # images per training step
 learning_rate = 5e-3  # of Adam
 tolerance = 1e-4  # relative and absolute tolerance of the solver in training
 slots = 24  # most solver steps, accepted or rejected, that a training solve may take
-error_starts = [300.0, 1000.0, 3000.0]  # initial coefficients of the error regulariser to choose from
+error_starts = [
+    300.0,
+    1000.0,
+    3000.0,
+]  # initial coefficients of the error regulariser to choose from
 stiffness_start = 0.1  # initial coefficient of the stiffness regulariser
 steer_widths = [0.25, 0.5]  # half-widths b of the random end time of STEER to choose from
 taylor_start = 0.01  # initial coefficient of the Taylor regulariser
@@ -122,10 +128,15 @@ paper = open_paper("opening-the-blackbox", globals())
 
 # %%
 tsit5 = diffrax.Tsit5()
+forward_only = diffrax.Tsit5(
+    scan_kind="lax"
+)  # the same solver without reverse mode, quicker to compile
 rng = np.random.default_rng(seed)
 field_shape = nnx.eval_shape(lambda: TimeMLP(4, 16, rngs=nnx.Rngs(0)))
 field_apply = functional(field_shape)[0]
-draw = lambda leaf: rng.normal(size=(16, *leaf.shape)) / np.sqrt(leaf.shape[0] if leaf.ndim == 2 else 1)
+draw = lambda leaf: (
+    rng.normal(size=(16, *leaf.shape)) / np.sqrt(leaf.shape[0] if leaf.ndim == 2 else 1)
+)
 fields, states = jax.tree.map(draw, functional(field_shape)[1]), rng.normal(size=(16, 4))
 h_error = 2.0 ** -np.arange(3, 8)
 
@@ -134,14 +145,14 @@ h_error = 2.0 ** -np.arange(3, 8)
 @partial(jax.vmap, in_axes=(0, 0, None))
 @partial(jax.vmap, in_axes=(None, None, 0))
 def error_of_step(params, z, h):
-    return step_costs(tsit5, lambda t, z, _: field_apply(params, t, z), 0.0, z, h).error
+    return step_costs(forward_only, lambda t, z, _: field_apply(params, t, z), 0.0, z, h).error
 
 
 @jax.jit
 @jax.vmap
 def stiffness_of_step(eigenvalue, h):
     forced = lambda t, z, _: eigenvalue * z + jnp.sin(3 * t)
-    return step_costs(tsit5, forced, 0.3, jnp.ones(1, h.dtype), h).stiffness
+    return step_costs(forward_only, forced, 0.3, jnp.ones(1, h.dtype), h).stiffness
 
 
 eigenvalues, products = (x.ravel() for x in np.meshgrid([-1.0, -10.0, -50.0], [0.1, 0.5, 2.0]))
@@ -166,8 +177,18 @@ left.legend()
 right.loglog([0.5, 100], [0.5, 100], color=THEORY, ls="--", label="$S=|\\lambda|$")
 for product, marker, size in zip([0.1, 0.5, 2.0], "os^", [11, 7, 4], strict=True):
     chosen = products == product
-    right.loglog(np.abs(eigenvalues[chosen]), stiffness[chosen], marker, ms=size, label=f"$h|\\lambda|={product}$")
-right.set(xlabel="true eigenvalue $|\\lambda|$", ylabel="stiffness estimate $S$", title="forced linear problem")
+    right.loglog(
+        np.abs(eigenvalues[chosen]),
+        stiffness[chosen],
+        marker,
+        ms=size,
+        label=f"$h|\\lambda|={product}$",
+    )
+right.set(
+    xlabel="true eigenvalue $|\\lambda|$",
+    ylabel="stiffness estimate $S$",
+    title="forced linear problem",
+)
 right.legend()
 plt.show()
 
@@ -220,11 +241,26 @@ class Classifier(nnx.Module):
         return self.decoder(z1), record
 
 
-def integrate(field, z0, tolerance, slots, solver=tsit5, norm=optimistix.rms_norm, **save):
+BACKPROP = diffrax.RecursiveCheckpointAdjoint(
+    checkpoints=slots
+)  # reverse mode that keeps every step
+
+
+def integrate(
+    field,
+    z0,
+    tolerance,
+    slots,
+    solver=tsit5,
+    norm=optimistix.rms_norm,
+    adjoint=BACKPROP,
+    **save,
+):
+    """Solve over [0, 1] with a first step of 0.1; running out of slots is reported, not raised."""
     controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=norm)
     return diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, z, _: field(t, z)), solver, 0.0, 1.0, 0.1, z0, stepsize_controller=controller,
-        max_steps=slots, adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=slots), throw=False, **save,
+        max_steps=slots, adjoint=adjoint, throw=False, **save,
     )  # fmt: skip
 
 
@@ -245,12 +281,18 @@ def tracked(field, z0, weights):
     save = diffrax.SaveAt(t1=True, solver_state=True)
     solution = integrate(field, z0, tolerance, slots, CostTracking(tsit5), saveat=save)
     costs = accumulated_costs(solution)
-    return solution.ys[0], (weights["error"] * costs.error + weights["stiffness"] * costs.stiffness, solution)
+    return solution.ys[0], (
+        weights["error"] * costs.error + weights["stiffness"] * costs.stiffness,
+        solution,
+    )
 
 
 def taylor(field, z0, weights):
     """TayNODE: the integral of the squared second derivative; step control looks at z alone."""
-    start, norm = (z0, jnp.zeros(len(z0), z0.dtype)), lambda state: optimistix.rms_norm(state[0])
+    start, norm = (
+        (z0, jnp.zeros(len(z0), z0.dtype)),
+        lambda state: optimistix.rms_norm(state[0]),
+    )
     solution = integrate(with_taylor_penalty(field, 2), start, tolerance, slots, norm=norm)
     return solution.ys[0][0], (weights["taylor"] * solution.ys[1][0].mean(), solution)
 
@@ -264,7 +306,8 @@ def taylor(field, z0, weights):
 #
 # There are three programs to compile, one per kind of solve: the coefficients and the random end times are *inputs*, so
 # ERNODE and SRNODE share one program and so do vanilla and STEER, whose program has no trace of a penalty in it. Each
-# does five Adam steps per call. Two threads compile and train, so that both cores of a small machine are busy.
+# does five Adam steps per call. Two threads compile and train, so that both cores of a small machine are busy, and
+# training begins while the last program is still being compiled.
 
 # %%
 BLOCK = 5  # steps per call of a compiled program
@@ -282,7 +325,10 @@ def loss(solve, data, params, key, now):
     logits, (penalty, solution) = apply(params, images, stretched)
     fit_loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     finished = solution.result == diffrax.RESULTS.successful
-    return fit_loss + penalty, {"finished": finished, "solver steps": solution.stats["num_steps"]}
+    return fit_loss + penalty, {
+        "finished": finished,
+        "solver steps": solution.stats["num_steps"],
+    }
 
 
 @partial(jax.jit, static_argnames="solve")
@@ -297,7 +343,9 @@ def start(run):
     """Initial weights, variance 1 / fan-in and no biases, and the optimizer's state."""
     rng = np.random.default_rng([seed, run, 0])
     scaled = lambda leaf: (
-        rng.normal(size=leaf.shape) / np.sqrt(leaf.shape[0]) if leaf.ndim == 2 else np.zeros(leaf.shape)
+        rng.normal(size=leaf.shape) / np.sqrt(leaf.shape[0])
+        if leaf.ndim == 2
+        else np.zeros(leaf.shape)
     )
     params = jax.tree.map(lambda leaf: scaled(leaf).astype(np.float32), shapes)
     state = jax.eval_shape(optax.adam(learning_rate).init, params)
@@ -323,7 +371,8 @@ def predict(params, images):
     """Logits of one batch in double precision, its NFE, and the path of the solver: times and states of its steps."""
 
     def solve(field, z0):
-        solution = integrate(field, z0, 1e-7, 64, saveat=diffrax.SaveAt(t0=True, steps=True))
+        path = diffrax.SaveAt(t0=True, steps=True)
+        solution = integrate(field, z0, 1e-7, 64, adjoint=diffrax.ForwardMode(), saveat=path)
         return solution.ys[solution.stats["num_accepted_steps"]], solution
 
     logits, solution = apply(params, images, solve)
@@ -338,8 +387,12 @@ def evaluate(params, data):
     images = np.resize(data.images, (-(-len(data.labels) // 60), 60, 64)).astype(np.float64)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     with jax.enable_x64(True):
-        outputs = jax.device_get([programs["predict"](params, batch) for batch in images])
-    digit = np.concatenate([logits.argmax(axis=1) for logits, *_ in outputs])[: len(data.labels)]
+        outputs = jax.device_get(
+            [programs["predict"].result()(params, batch) for batch in images]
+        )
+    digit = np.concatenate([logits.argmax(axis=1) for logits, *_ in outputs])[
+        : len(data.labels)
+    ]
     return float((digit == data.labels).mean()), float(np.mean([nfe for _, nfe, *_ in outputs]))
 
 
@@ -352,23 +405,34 @@ def build(name):
     """Compile one program ahead of its first call."""
     if name == "predict":
         with jax.enable_x64(True):
-            double = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float64), shapes)
+            double = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float64), shapes
+            )
             return predict.lower(double, jax.ShapeDtypeStruct((60, 64), np.float64)).compile()
-    return train_block.lower(solves[name], data, *start(0), cut(schedule(0), 0), learning_rate).compile()
+    return train_block.lower(
+        solves[name], data, *start(0), cut(schedule(0), 0), learning_rate
+    ).compile()
 
 
-names = ["taylor", "tracked", "plain", "predict"]
-with ThreadPoolExecutor(2) as pool:
-    programs = dict(zip(names, pool.map(build, names), strict=True))
+pool = ThreadPoolExecutor(2)
+programs = {
+    name: pool.submit(build, name) for name in ("plain", "predict", "tracked", "taylor")
+}
 
 
 def train(kind, run, **coefficients):
     """Train once; the final weights with validation accuracy and NFE along the way, test accuracy and NFE at the end."""
-    (params, state), inputs, finished, validation = start(run), schedule(run, **coefficients), [], []
+    (params, state), inputs, finished, validation = (
+        start(run),
+        schedule(run, **coefficients),
+        [],
+        [],
+    )
+    program = programs[kind].result()
     for first in range(0, steps, BLOCK):
         if first % WATCH == 0:
             validation.append(evaluate(params, validation_set))
-        params, history = programs[kind](data, params, state, cut(inputs, first), learning_rate)
+        params, history = program(data, params, state, cut(inputs, first), learning_rate)
         state = history["state"]
         finished.append(history["aux"]["finished"])
     validation.append(evaluate(params, validation_set))
@@ -385,16 +449,17 @@ def train(kind, run, **coefficients):
 
 # %%
 def train_all(jobs):
-    with ThreadPoolExecutor(2) as pool:
-        futures = {name: pool.submit(train, *job, **options) for name, (job, options) in jobs.items()}
+    futures = {
+        name: pool.submit(train, *job, **options) for name, (job, options) in jobs.items()
+    }
     return {name: future.result() for name, future in futures.items()}
 
 
 pilot = train_all(
     {("vanilla", 0.0): (("plain", 0), {})}
+    | {("STEER", b): (("plain", 0), {"width": b}) for b in steer_widths}
     | {("ERNODE", c): (("tracked", 0), {"error": c}) for c in error_starts}
     | {("SRNODE", stiffness_start): (("tracked", 0), {"stiffness": stiffness_start})}
-    | {("STEER", b): (("plain", 0), {"width": b}) for b in steer_widths}
     | {("TayNODE", taylor_start): (("taylor", 0), {"taylor": taylor_start})}
 )
 
@@ -410,13 +475,21 @@ def choose(method):
 chosen = {"vanilla": 0.0, "ERNODE": choose("ERNODE"), "STEER": choose("STEER")}
 again = train_all(
     {("vanilla", run): (("plain", run), {}) for run in range(1, runs)}
-    | {("ERNODE", run): (("tracked", run), {"error": chosen["ERNODE"]}) for run in range(1, runs)}
+    | {
+        ("ERNODE", run): (("tracked", run), {"error": chosen["ERNODE"]})
+        for run in range(1, runs)
+    }
     | {("STEER", run): (("plain", run), {"width": chosen["STEER"]}) for run in range(1, runs)}
 )
-results = {name: [pilot[name, c], *(again[name, run] for run in range(1, runs))] for name, c in chosen.items()}
+results = {
+    name: [pilot[name, c], *(again[name, run] for run in range(1, runs))]
+    for name, c in chosen.items()
+}
 for (name, c), run in pilot.items():
     mark = "chosen" if chosen.get(name) == c else ""
-    print(f"{name:8s} {c:7g}: test accuracy {run['test'][0]:.3f}, NFE {run['test'][1]:5.1f}  {mark}")
+    print(
+        f"{name:8s} {c:7g}: test accuracy {run['test'][0]:.3f}, NFE {run['test'][1]:5.1f}  {mark}"
+    )
 
 # %% [markdown]
 # ## Fewer evaluations
@@ -425,7 +498,9 @@ for (name, c), run in pilot.items():
 # precision cannot resolve that tolerance; a looser one needs so few steps that NFE, which moves in sixes, hardly moves.)
 
 # %%
-accuracy = {name: np.array([run["test"][0] for run in group]) for name, group in results.items()}
+accuracy = {
+    name: np.array([run["test"][0] for run in group]) for name, group in results.items()
+}
 nfe = {name: np.array([run["test"][1] for run in group]) for name, group in results.items()}
 finished = all(run["finished"] for group in results.values() for run in group)
 
@@ -438,14 +513,24 @@ alike = abs(accuracy["STEER"].mean() - accuracy["ERNODE"].mean()) < 0.02 and fin
 paper.report("better-than-steer", margins.mean() if alike else 1.0, samples=margins)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: held-out evaluations per solve during training, growing for vanilla and STEER, falling and staying low for ERNODE. Right: test accuracy against evaluations for all methods and coefficients."}}
-COLOURS = {"vanilla": "grey", "ERNODE": "blue", "SRNODE": "green", "STEER": "orange", "TayNODE": "purple"}
+COLOURS = {
+    "vanilla": "grey",
+    "ERNODE": "blue",
+    "SRNODE": "green",
+    "STEER": "orange",
+    "TayNODE": "purple",
+}
 COLOURS = {name: PALETTE[colour] for name, colour in COLOURS.items()}
 figure, (left, right) = plt.subplots(1, 2)
 at = np.arange(0, steps + 1, WATCH)
 for name, group in results.items():
     for i, run in enumerate(group):
         left.plot(
-            at, run["validation"][:, 1], color=COLOURS[name], alpha=1 if i == 0 else 0.45, label=None if i else name
+            at,
+            run["validation"][:, 1],
+            color=COLOURS[name],
+            alpha=1 if i == 0 else 0.45,
+            label=None if i else name,
         )
 left.set(xlabel="training step", ylabel="evaluations of $f$ per solve", title="validation set")
 left.legend()
@@ -455,7 +540,11 @@ for (name, c), run in pilot.items():
                alpha=1 if is_chosen else 0.5, label=name if is_chosen else None)  # fmt: skip
 for (name, _), run in again.items():
     right.plot(run["test"][1], 100 * run["test"][0], "D", ms=6, mfc="none", color=COLOURS[name])
-right.set(xlabel="evaluations of $f$ per solve", ylabel="test accuracy (%)", title="all trained models")
+right.set(
+    xlabel="evaluations of $f$ per solve",
+    ylabel="test accuracy (%)",
+    title="all trained models",
+)
 right.legend()
 plt.show()
 
@@ -483,7 +572,9 @@ def along(params, ts, ys, h):
     """Slope, error and stiffness of a probing step of size h from every step of a path."""
 
     def solve(field, z0):
-        costs = jax.vmap(lambda t, z: step_costs(tsit5, lambda t, z, _: field(t, z), t, z, h))(ts, ys)
+        costs = jax.vmap(
+            lambda t, z: step_costs(forward_only, lambda t, z, _: field(t, z), t, z, h)
+        )(ts, ys)
         return z0, (jax.vmap(field)(ts, ys), costs)
 
     return apply(params, jnp.zeros((1, 64), ys.dtype), solve)[1]
@@ -492,8 +583,12 @@ def along(params, ts, ys, h):
 paths, probe = {}, 0.1
 with jax.enable_x64(True):
     for name in ("vanilla", "ERNODE"):
-        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), results[name][0]["params"])
-        _, _, ts, ys = jax.device_get(programs["predict"](params, test_set.images[:60].astype(np.float64)))
+        params = jax.tree.map(
+            lambda leaf: np.asarray(leaf, np.float64), results[name][0]["params"]
+        )
+        _, _, ts, ys = jax.device_get(
+            programs["predict"].result()(params, test_set.images[:60].astype(np.float64))
+        )
         taken = np.isfinite(ts)
         ts, ys = np.where(taken, ts, 1.0), np.where(taken[:, None, None], ys, 0.0)
         slopes_z, costs = jax.device_get(along(params, ts, ys, probe))
@@ -552,7 +647,9 @@ params, (_, state), inputs = results["vanilla"][0]["params"], start(0), cut(sche
 
 def time_block(kind):
     begin = perf_counter()
-    _, history = jax.block_until_ready(programs[kind](data, params, state, inputs, 0.0))
+    _, history = jax.block_until_ready(
+        programs[kind].result()(data, params, state, inputs, 0.0)
+    )
     return (perf_counter() - begin) / BLOCK, int(history["aux"]["solver steps"].sum())
 
 
@@ -565,7 +662,7 @@ for _ in range(ROUNDS):
         timings[kind].append(time_block(kind))
 seconds = {kind: np.array([s for s, _ in timings[kind]]) for kind in kinds}
 solver_steps = {kind: timings[kind][0][1] for kind in kinds}
-flops = {kind: programs[kind].cost_analysis()["flops"] for kind in kinds}
+flops = {kind: programs[kind].result().cost_analysis()["flops"] for kind in kinds}
 medians = {kind: np.median(seconds[kind]) for kind in kinds}
 print(f"solver steps per block of {BLOCK} training steps: {solver_steps}")
 by_time, by_flops = medians["tracked"] / medians["plain"], flops["tracked"] / flops["plain"]
@@ -583,7 +680,14 @@ paper.report(
 figure, ax = plt.subplots(figsize=(5.4, 2.4))
 for row, (kind, name) in enumerate(zip(kinds, ("vanilla", "ERNODE", "TayNODE"), strict=True)):
     low, middle, high = 1e3 * np.quantile(seconds[kind], (0.1, 0.5, 0.9))
-    ax.barh(row, middle, color=COLOURS[name], xerr=[[middle - low], [high - middle]], ecolor=THEORY, capsize=3)
+    ax.barh(
+        row,
+        middle,
+        color=COLOURS[name],
+        xerr=[[middle - low], [high - middle]],
+        ecolor=THEORY,
+        capsize=3,
+    )
     ax.text(high, row, f"  {middle / 1e3 / medians['plain']:.2f}×", va="center")
 ax.set_yticks(range(3), ["vanilla", "ERNODE", "TayNODE"])
 ax.margins(x=0.15)
