@@ -74,13 +74,7 @@
 #   \mathbb E[\dot\sigma\dot\sigma] = \frac{\pi - \varphi}{2\pi} .$$
 
 # %% tags=["parameters"]
-widths = [
-    64,
-    128,
-    256,
-    512,
-    1024,
-]  # hidden widths n, five or more; every second one is trained too
+widths = [64, 128, 256, 512, 1024]  # hidden widths, at least five; every other one is trained
 networks = [64, 64, 64, 32, 16]  # random networks at each of them, for the initial kernel
 trainings = 8  # networks trained at each width, for the drift of the kernel
 rate_networks = 16  # networks trained at the largest width, for the decay rates
@@ -693,12 +687,13 @@ plt.show()
 #
 # ## Things to try
 #
-# - `reprise run neural-tangent-kernel -p beta 0.5` makes the biases stronger: the kernel gains a constant and the
-#   first mode is learned much faster than the others. With `-p beta 1.0` the rates spread further apart.
-# - `reprise run neural-tangent-kernel -p ensemble_width 64` or `16`: how narrow can an ensemble be before the
-#   Gaussian fails? The distance rises slowly at first; the median goes wrong later than the deciles.
-# - `reprise run neural-tangent-kernel -p steps 240` trains four times as long. The loss falls much further, the drift
-#   only a little: most of the movement happens while the large components are learned.
+# - `reprise run neural-tangent-kernel -p beta 0.5 -p steps 240` makes the biases stronger: the kernel gains a constant,
+#   and the first mode is learned about six times as fast as the next two. The step has to follow the first one, so the
+#   others need more steps.
+# - `reprise run neural-tangent-kernel -p ensemble_width 64` or `16`: how narrow can an ensemble be before the Gaussian
+#   fails? The distance rises slowly; at 16 some networks have not even fitted the data in the time allowed.
+# - `reprise run neural-tangent-kernel -p steps 240` trains four times as long. The loss falls much further, the
+#   exponent of the drift stays.
 # - `reprise sweep neural-tangent-kernel -p seed=0..9` shows how far the two exponents scatter. With 16 networks at
 #   the largest width the first scatters by about 0.05.
 # - In the library, `mlp_kernels(..., nonlinearity=smooth(jax.nn.gelu))` gives the kernels of a nonlinearity that has
