@@ -96,28 +96,74 @@ with localcontext() as context:
 _SQRT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)
 _ATANH = [2.0 / (2 * k + 1) for k in range(1, 12)]
 _EXP = [1.0 / math.factorial(k) for k in range(14)]
+# Added to a small integer, this leaves it in the lowest bits: a conversion that every vector unit has.
+_SHIFTER = 1.5 * 2.0**52
+_SHIFTER_BITS = np.float64(_SHIFTER).view(np.int64)
+
+
+def _bits(x: Array) -> Array:
+    return jax.lax.bitcast_convert_type(x, jnp.int64)
+
+
+def _from_bits(bits: Array) -> Array:
+    return jax.lax.bitcast_convert_type(bits, jnp.float64)
 
 
 def _log(x: Array) -> Array:
     """Logarithm of positive normal numbers: exponent times log 2 plus log(1 + f) = 2 atanh(f / (2 + f))."""
-    bits = jax.lax.bitcast_convert_type(x, jnp.int64)
-    exponent = (bits - _SQRT_HALF_BITS) >> 52
-    f = jax.lax.bitcast_convert_type(bits - (exponent << 52), jnp.float64) - 1.0
-    exponent = exponent.astype(jnp.float64)
+    exponent_bits = (_bits(x) - _SQRT_HALF_BITS) >> 52
+    f = _from_bits(_bits(x) - (exponent_bits << 52)) - 1.0
+    exponent = _from_bits(exponent_bits + _SHIFTER_BITS) - _SHIFTER
     s = f / (2.0 + f)
     z = s * s
     return exponent * LN2_HIGH + (f - (s * (f - z * _polynomial(_ATANH, z)) - exponent * LN2_LOW))
 
 
 def _exp(x: Array) -> Array:
-    """Exponential between -700 and 700, clipped there."""
-    x = jnp.clip(x, -700.0, 700.0)
+    """Exponential below 700, at least exp(-700)."""
+    x = jnp.maximum(x, -700.0)
     n = jnp.round(x * (1 / math.log(2)))
-    power = jax.lax.bitcast_convert_type((n.astype(jnp.int64) + 1023) << 52, jnp.float64)
-    return power * _polynomial(_EXP, (x - n * LN2_HIGH) - n * LN2_LOW)
+    return _from_bits((_bits(n + _SHIFTER) + 1023) << 52) * _polynomial(_EXP, (x - n * LN2_HIGH) - n * LN2_LOW)
 
 
 # --- rule: uniform expansion -----------------------------------------------------------------------------------------
+
+
+def _crossing(terms: int = 15) -> tuple[Decimal, list[float]]:
+    """The root q of sqrt(1 + q^2) = asinh(1 / q), where r = v asinh(v / x), and the difference's Taylor series there.
+
+    The derivative is sqrt(1 + q^2) / q, whose series follows from squaring the root and multiplying by q.
+    """
+    with localcontext() as context:
+        context.prec = 40
+        q = Decimal("0.66")
+        for _ in range(8):
+            h = (1 + q * q).sqrt()
+            q -= (h - ((1 + h) / q).ln()) * q / h
+        h = [(1 + q * q).sqrt()]
+        slope = [h[0] / q]
+        for n in range(1, terms):
+            square = (0, 2 * q, Decimal(1))[n] if n < 3 else Decimal(0)
+            h.append((square - sum(h[i] * h[n - i] for i in range(1, n))) / (2 * h[0]))
+            slope.append((h[n] - slope[n - 1]) / q)
+        return q, [float(c / (n + 1)) for n, c in enumerate(slope)]
+
+
+_CROSSING, _AT_CROSSING = _crossing()
+_CROSSING_HIGH = math.floor(float(_CROSSING) * 2**26) / 2**26  # times half of the bits of v, this is exact
+_CROSSING_LOW = float(_CROSSING - Decimal(_CROSSING_HIGH))
+_HIGH_BITS = np.int64(-(1 << 27))
+
+
+def _exponent(v: Array, x: Array, r: Array) -> Array:
+    """r - v asinh(v / x), accurately where the two are nearly equal, too."""
+    tiny = x < 1e-200  # (v + r) / x would overflow
+    angle = _log((v + r) / jnp.where(tiny, x * 2.0**400, x)) + jnp.where(tiny, 400 * math.log(2), 0.0)
+    # Near the line x = q v on which they cross: the distance from the line, exactly, and a Taylor series.
+    upper = _from_bits(_bits(v) & _HIGH_BITS)
+    distance = ((x - _CROSSING_HIGH * upper) - _CROSSING_HIGH * (v - upper)) - _CROSSING_LOW * v
+    series = distance * _polynomial(_AT_CROSSING, distance / v)
+    return jnp.where(jnp.abs(distance) < 0.06 * v, series, r - v * angle)
 
 
 def _uniform(sign: int, terms: int, v: Array, x: Array) -> Array:
@@ -126,10 +172,8 @@ def _uniform(sign: int, terms: int, v: Array, x: Array) -> Array:
     s = 1.0 / r
     w = (v * s) * (v * s)
     coefficients = debye_log_coefficients(terms)
-    tiny = x < 1e-200  # (v + r) / x would overflow
-    angle = _log((v + r) / jnp.where(tiny, x * 2.0**400, x)) + jnp.where(tiny, 400 * math.log(2), 0.0)
     constant = HALF_LOG_2PI if sign == 1 else -HALF_LOG_HALF_PI
-    return sign * (r - v * angle) + (_double_sum(coefficients, sign * s, w) - (0.5 * _log(r) + constant))
+    return sign * _exponent(v, x, r) + (_double_sum(coefficients, sign * s, w) - (0.5 * _log(r) + constant))
 
 
 def _uniform_ratio(sign: int, terms: int, v: Array, x: Array) -> Array:
@@ -405,8 +449,8 @@ _log_kv = _differentiable(RULES_K, "value", lambda v, x, _: v / x - _kv_ratio(v,
 def log_iv_partitioned(v: Float[ArrayLike, "*shape"], x: Float[ArrayLike, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """As `log_iv`, for values known on the host: points are sorted by region and each rule runs only on its own.
 
-    Not traceable (the sorting needs values), and several times faster than the compiled `log_iv`. The rule that serves
-    most points is compiled for the array's shape, the others for padded numbers of points, 16 for every doubling.
+    Not traceable (the sorting needs values), and several times faster than the compiled `log_iv`. Rules are compiled
+    once for each of a few padded numbers of points, and the one that serves most of a larger array for its shape.
 
     Args:
         v: orders, at least 0, broadcasting against ``x``.
@@ -457,8 +501,8 @@ def _partitioned(rules: tuple[Rule, ...], v: ArrayLike, x: ArrayLike) -> np.ndar
         counts[longest] = sum(counts[: longest + 1])
         # A rule that serves most of the points runs on all of them, in place; the others overwrite theirs.
         most = max(points, key=lambda i: counts[i])
-        whole = _kernel(rules[most])(v, x) if 2 * counts[most] >= index.size else None
-        if counts[most] == index.size:
+        whole = _kernel(rules[most])(v, x) if max(_padded(0), index.size // 2) <= counts[most] else None
+        if whole is not None and counts[most] == index.size:
             return np.asarray(whole)
         v, x = np.asarray(v), np.asarray(x)
         pending = []
@@ -474,9 +518,8 @@ def _partitioned(rules: tuple[Rule, ...], v: ArrayLike, x: ArrayLike) -> np.ndar
 
 
 def _padded(count: int) -> int:
-    """The next larger of 16 sizes for every doubling, so that few shapes are compiled."""
-    unit = max(64, 1 << max(0, count.bit_length() - 5))
-    return -(-count // unit) * unit
+    """The next larger power of two, from 8192 up: few sizes, as every size is compiled for."""
+    return max(2**13, 1 << (count - 1).bit_length())
 
 
 def _valid(v: Array, x: Array) -> Array:
