@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from reprise.optimizers.baselines import FIRST_ORDER, first_order, first_order_grid, lbfgs_passes
 from reprise.optimizers.sven import SvenState, scale_by_sven, sven
 from reprise.training.conditions import fit_conditions
 
@@ -25,10 +26,17 @@ def per_example(params):
     return rows, {"conditions": values}
 
 
+def mean_gradient(params):
+    """What ordinary optimizers are given."""
+    loss = lambda p: 0.5 * jnp.mean(jax.vmap(residual, (None, 0, 0))(p, X, Y) ** 2)
+    return jax.grad(loss)(params), {}
+
+
 #: name: (optimizer, what it is given at some parameters)
 OPTIMIZERS = {
     "sven": (sven(0.5), per_example),
     "sven-with-momentum": (optax.chain(scale_by_sven(), optax.trace(0.5), optax.scale(-0.2)), per_example),
+    "first-order-grid": (first_order(jnp.array(0), 0.2, jnp.array(False), steps=200), mean_gradient),
 }
 
 
@@ -56,7 +64,7 @@ def test_minimises_least_squares(pair):
     @jax.jit
     def run(params):
         carry = (params, optimizer.init(params))
-        (params, _), _ = jax.lax.scan(lambda carry, _: (step(optimizer, given)(*carry), None), carry, length=80)
+        (params, _), _ = jax.lax.scan(lambda carry, _: (step(optimizer, given)(*carry), None), carry, length=200)
         return params
 
     params = run(PARAMS)
@@ -126,3 +134,44 @@ def test_fit_conditions_is_the_loop_of_updates_and_watches():
     np.testing.assert_allclose(history["conditions"], np.stack(values), rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match="multiple of watch_every"):
         fit_conditions(residual, PARAMS, optimizer, batches, watch_every=3)
+
+
+@pytest.mark.parametrize("name", FIRST_ORDER)
+def test_grid_members_are_optaxs_own(name):
+    rate, steps = 0.05, 6
+    schedule = optax.cosine_decay_schedule(rate, steps)
+    own = {"SGD": optax.sgd(schedule, 0.9), "Adam": optax.adam(schedule), "RMSprop": optax.rmsprop(schedule)}[name]
+
+    @jax.jit
+    def run(index):
+        results = []
+        for optimizer in (first_order(index, rate, True, steps), own):
+            carry = (PARAMS, optimizer.init(PARAMS))
+            carry, _ = jax.lax.scan(lambda c, _, o=optimizer: (step(o, mean_gradient)(*c), None), carry, length=steps)
+            results.append(carry[0])
+        return results
+
+    ours, theirs = run(list(FIRST_ORDER).index(name))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, theirs)
+
+
+def test_grid_has_every_setting_once():
+    columns = first_order_grid([0.1, 0.2])
+    assert len({*zip(*(column.tolist() for column in columns), strict=True)}) == len(columns[0]) == 3 * 2 * 2
+
+
+def test_lbfgs_counts_its_evaluations_and_never_gets_worse():
+    calls = []
+    curvatures = np.array([1.0, 10.0, 100.0], "float32")
+
+    def value_and_grad(w):
+        calls.append(w)
+        return 0.5 * (curvatures * w * w).sum(), curvatures * w
+
+    path = lbfgs_passes(value_and_grad, np.ones(3, "float32"), passes=12)
+    values = 0.5 * (curvatures * path**2).sum(1)
+    assert path.shape == (13, 3)
+    assert len(calls) >= 13
+    assert np.all(np.diff(values) <= 0)
+    assert values[-1] < 1e-3 * values[0]
+    np.testing.assert_array_equal(path[0], 1)

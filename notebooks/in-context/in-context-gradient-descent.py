@@ -86,8 +86,15 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+
 from reprise.claims import open_paper
-from reprise.networks.attention import LinearAttention, Products, gradient_step_weights, linear_attention, linear_stack
+from reprise.networks.attention import (
+    LinearAttention,
+    Products,
+    gradient_step_weights,
+    linear_attention,
+    linear_stack,
+)
 from reprise.networks.functional import ensemble
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.tasks.linear_regression import (
@@ -115,8 +122,8 @@ paper = open_paper("in-context-gradient-descent", globals())
 # double precision.
 
 # %%
-key_identity, key_init, key_train, key_held_out, key_test, key_fresh, key_tune = jax.random.split(
-    jax.random.key(seed), 7
+key_identity, key_init, key_train, key_held_out, key_test, key_fresh, key_tune = (
+    jax.random.split(jax.random.key(seed), 7)
 )
 tasks = LinearTasks(dim, length)
 best_rate = tasks.optimal_rate()
@@ -133,7 +140,9 @@ def both_ways(prompts):
         return e, -e[:, -1, -1]
 
     _, attention = jax.lax.scan(layer, jnp.concatenate([context, query[:, None]], 1), length=5)
-    rates = best_rate * jnp.tril(jnp.ones((5, 5)))  # row K - 1 takes K steps, then steps of size zero
+    rates = best_rate * jnp.tril(
+        jnp.ones((5, 5))
+    )  # row K - 1 takes K steps, then steps of size zero
     return attention, jax.vmap(gradient_descent, (None, 0))(prompts, rates)
 
 
@@ -142,7 +151,9 @@ with jax.enable_x64(True):
     by_attention, by_descent = map(np.asarray, both_ways(prompts))
 differences = np.abs(by_attention - by_descent).max(1) / by_descent.std(1)
 for k, difference in enumerate(differences, 1):
-    print(f"K = {k}: largest difference over 512 tasks is {difference:.1e} of the predictions' standard deviation")
+    print(
+        f"K = {k}: largest difference over 512 tasks is {difference:.1e} of the predictions' standard deviation"
+    )
 
 # %%
 paper.report("construction-identity", differences.max(), samples=differences)
@@ -194,7 +205,8 @@ def predict(params, prompts, loops=1):
 def train(keys, loops, steps, std):
     """Trained parameters of one model a key, and 50 snapshots of them along the way."""
     optimizer = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+        optax.clip_by_global_norm(1.0),
+        optax.adam(optax.cosine_decay_schedule(learning_rate, steps)),
     )
 
     def loss(params, key):
@@ -202,7 +214,15 @@ def train(keys, loops, steps, std):
         return squared_error(predict(params, prompts, loops), prompts)
 
     def run(params):
-        return fit(loss, params, optimizer, key_train, steps, watch=lambda p: p, watch_every=steps // 50)
+        return fit(
+            loss,
+            params,
+            optimizer,
+            key_train,
+            steps,
+            watch=lambda p: p,
+            watch_every=steps // 50,
+        )
 
     @jax.jit
     def run_all(keys):
@@ -230,15 +250,17 @@ def compare(params, prompts):
     """Loss, mean cosine of sensitivities with one gradient step, and RMS distance of predictions from it."""
     model = lambda prompts: predict(params, prompts)
     ours, theirs = sensitivity(model, prompts), sensitivity(one_step, prompts)
-    cosine = (ours * theirs).sum(-1) / (jnp.linalg.norm(ours, axis=-1) * jnp.linalg.norm(theirs, axis=-1))
+    cosine = (ours * theirs).sum(-1) / (
+        jnp.linalg.norm(ours, axis=-1) * jnp.linalg.norm(theirs, axis=-1)
+    )
     predicted = model(prompts)
     distance = jnp.sqrt(jnp.mean((predicted - one_step(prompts)) ** 2))
     return squared_error(predicted, prompts), cosine.mean(), distance
 
 
-held_out, test = jax.jit(lambda *keys: (tasks.sample(keys[0], 2000), tasks.sample(keys[1], test_tasks)))(
-    key_held_out, key_test
-)
+held_out, test = jax.jit(
+    lambda *keys: (tasks.sample(keys[0], 2000), tasks.sample(keys[1], test_tasks))
+)(key_held_out, key_test)
 over_time = jax.jit(lambda seen: jax.lax.map(jax.vmap(lambda p: compare(p, held_out)), seen))
 loss, cosine, distance = map(np.asarray, over_time(history["watch"]))
 held_out_descent = float(jax.jit(lambda p: squared_error(one_step(p), p))(held_out))
@@ -247,9 +269,25 @@ at = np.arange(loss.shape[1]) * (steps // 50)
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The trained layers' loss falls from that of predicting zero to the loss of one optimal gradient step and stays there."}}
 fig, ax = plt.subplots()
 for i in range(models):
-    ax.plot(at, loss[i], color=PALETTE["blue"], alpha=0.7, label="trained attention layers" if i == 0 else None)
-ax.axhline(best_loss, color=THEORY, ls="--", label=r"one gradient step, best $\eta$: $L^*$ in closed form")
-ax.axhline(held_out_descent, color=PALETTE["orange"], lw=1, label="the same step, on the same held-out prompts")
+    ax.plot(
+        at,
+        loss[i],
+        color=PALETTE["blue"],
+        alpha=0.7,
+        label="trained attention layers" if i == 0 else None,
+    )
+ax.axhline(
+    best_loss,
+    color=THEORY,
+    ls="--",
+    label=r"one gradient step, best $\eta$: $L^*$ in closed form",
+)
+ax.axhline(
+    held_out_descent,
+    color=PALETTE["orange"],
+    lw=1,
+    label="the same step, on the same held-out prompts",
+)
 ax.axhline(dim / 3, color=PALETTE["grey"], ls=":", label="predicting 0")
 ax.set(xlabel="Adam steps", ylabel="squared error at the query", ylim=(0, None))
 ax.legend(loc="center right", bbox_to_anchor=(1, 0.6))
@@ -272,7 +310,9 @@ def fresh_loss(model):
     return squared_error(predict(params, prompts), prompts)
 
 
-fresh_losses = jax.jit(lambda *many: jax.lax.map(fresh_loss, many))(trained, jax.random.split(key_fresh, models))
+fresh_losses = jax.jit(lambda *many: jax.lax.map(fresh_loss, many))(
+    trained, jax.random.split(key_fresh, models)
+)
 loss_ratios = np.asarray(fresh_losses) / best_loss
 paper.report("trained-layer-reaches-gd-loss", np.median(loss_ratios), samples=loss_ratios)
 
@@ -284,7 +324,10 @@ paper.report("trained-layer-reaches-gd-loss", np.median(loss_ratios), samples=lo
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Over training the cosine of sensitivities with gradient descent rises to one and the distance of predictions falls to nearly zero."}}
 fig, axes = plt.subplots(1, 2)
 for values, ax, text in zip(
-    (cosine, distance), axes, ("cosine of sensitivities", "distance of predictions"), strict=True
+    (cosine, distance),
+    axes,
+    ("cosine of sensitivities", "distance of predictions"),
+    strict=True,
 ):
     for i in range(models):
         ax.plot(at, values[i], color=PALETTE["blue"], alpha=0.7)
@@ -313,11 +356,20 @@ paper.report("models-align", cosine[:, -1].min(), samples=cosine[:, -1])
 output, score = (np.asarray(trained[name][...])[0, 0] for name in ("output", "score"))
 scale = np.trace(score[:dim, :dim]) / dim
 ideal = gradient_step_weights(dim, best_rate)
-ideal = np.asarray(ideal.projection[0] @ ideal.value[0]), np.asarray(ideal.key[0].T @ ideal.query[0])
+ideal = (
+    np.asarray(ideal.projection[0] @ ideal.value[0]),
+    np.asarray(ideal.key[0].T @ ideal.query[0]),
+)
 fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.9), width_ratios=(1, 0.2, 1, 0.2))
 names = [*(f"$x_{{{i + 1}}}$" for i in range(dim)), "$y$"]
-for title, left, (u, m) in (("by hand", 0, ideal), ("trained", 2, (output * scale, score / scale))):
-    for ax, matrix, name in ((axes[left], m[:, :dim], f"$M$ {title}"), (axes[left + 1], u[-1:].T, "$U$")):
+for title, left, (u, m) in (
+    ("by hand", 0, ideal),
+    ("trained", 2, (output * scale, score / scale)),
+):
+    for ax, matrix, name in (
+        (axes[left], m[:, :dim], f"$M$ {title}"),
+        (axes[left + 1], u[-1:].T, "$U$"),
+    ):
         image = ax.imshow(matrix, cmap="RdBu_r", vmin=-best_rate, vmax=best_rate)
         ax.set(title=name, xticks=[], yticks=range(dim + 1), yticklabels=names)
         ax.grid(False)
@@ -325,7 +377,9 @@ for title, left, (u, m) in (("by hand", 0, ideal), ("trained", 2, (output * scal
     axes[left + 1].set(yticks=[])
 fig.colorbar(image, ax=axes, shrink=0.8, label="entry")
 plt.show()
-print(f"step size written into the trained layer: {-output[-1, -1] * scale:.3f}, best step size: {best_rate:.3f}")
+print(
+    f"step size written into the trained layer: {-output[-1, -1] * scale:.3f}, best step size: {best_rate:.3f}"
+)
 
 # %% [markdown]
 # $M$ compares inputs with inputs, with equal weight in every direction, and ignores labels; $U$ (its last row, drawn as a
@@ -363,12 +417,28 @@ fig, ax = plt.subplots()
 nothing = scales**2 * dim / 3
 for i in range(models):
     ax.plot(
-        scales, scaled[:, i] / nothing, color=PALETTE["blue"], alpha=0.7, label="trained layers" if i == 0 else None
+        scales,
+        scaled[:, i] / nothing,
+        color=PALETTE["blue"],
+        alpha=0.7,
+        label="trained layers" if i == 0 else None,
     )
-ax.plot(scales, scaled_descent / nothing, "o", color=PALETTE["orange"], label=r"one gradient step, $\eta^*$ frozen")
-ax.axhline(best_loss / (dim / 3), color=THEORY, ls="--", label=r"one gradient step, $\eta$ tuned anew")
+ax.plot(
+    scales,
+    scaled_descent / nothing,
+    "o",
+    color=PALETTE["orange"],
+    label=r"one gradient step, $\eta^*$ frozen",
+)
+ax.axhline(
+    best_loss / (dim / 3), color=THEORY, ls="--", label=r"one gradient step, $\eta$ tuned anew"
+)
 ax.axhline(1, color=PALETTE["grey"], ls=":", label="predicting 0")
-ax.set(xlabel=r"input scale $\alpha$ (training: 1)", ylabel="loss relative to predicting 0", yscale="log")
+ax.set(
+    xlabel=r"input scale $\alpha$ (training: 1)",
+    ylabel="loss relative to predicting 0",
+    yscale="log",
+)
 ax.set_yticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
 ax.minorticks_off()
 ax.legend()
@@ -381,7 +451,9 @@ plt.show()
 # $\alpha \in \{0.5, 1, 1.5, 2\}$.
 
 # %%
-paper.report("same-extrapolation", log_ratios[claimed].max(), samples=log_ratios[claimed].max(0))
+paper.report(
+    "same-extrapolation", log_ratios[claimed].max(), samples=log_ratios[claimed].max(0)
+)
 
 # %% [markdown]
 # ## Two steps: better than gradient descent
@@ -415,7 +487,11 @@ def tune(key):
     x = tasks.sample(key, 4096).x
     eigenvalues = jnp.linalg.eigvalsh(jnp.einsum("tni,tnj->tij", x, x) / length)
     adam = lambda read, start: fit(
-        lambda p, _: jnp.mean(jnp.sum(unfitted(eigenvalues, *read(p)) ** 2, -1)) / 3, start, optax.adam(0.05), key, 300
+        lambda p, _: jnp.mean(jnp.sum(unfitted(eigenvalues, *read(p)) ** 2, -1)) / 3,
+        start,
+        optax.adam(0.05),
+        key,
+        300,
     )[0]
     plain = adam(lambda p: (p, jnp.zeros(2)), jnp.array([1.0, 4.0]))
     curved = adam(lambda p: (p[0].repeat(2), p[1].repeat(2)), jnp.array([1.0, 0.0]))
@@ -455,14 +531,22 @@ by_hand, one_layer, two_loops = jax.tree.map(np.asarray, final_losses(trained, l
 median_loss = np.median(two_loops)
 pp_gap = by_hand["GD++ 2"] / median_loss - 1
 print("loss of each looped model:", " ".join(f"{value:.4f}" for value in two_loops))
-print(f"two-step GD {by_hand['GD 2']:.4f}, GD++ {by_hand['GD++ 2']:.4f} ({pp_gap:+.1%} of the looped models' median)")
+print(
+    f"two-step GD {by_hand['GD 2']:.4f}, GD++ {by_hand['GD++ 2']:.4f} ({pp_gap:+.1%} of the looped models' median)"
+)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: training losses of looped models pass below two-step gradient descent and reach GD++. Right: final losses of all methods as bars."}}
 fig, axes = plt.subplots(1, 2, width_ratios=(1.25, 1))
 smooth = np.asarray(looped_history["loss"]).reshape(looped_models, 50, -1).mean(-1)
 at_looped = (np.arange(50) + 0.5) * (looped_steps // 50)
 for i in range(looped_models):
-    axes[0].plot(at_looped, smooth[i], color=PALETTE["blue"], alpha=0.6, label="looped models" if i == 0 else None)
+    axes[0].plot(
+        at_looped,
+        smooth[i],
+        color=PALETTE["blue"],
+        alpha=0.6,
+        label="looped models" if i == 0 else None,
+    )
 axes[0].axhline(by_hand["GD 2"], color=PALETTE["orange"], ls="--", label="two GD steps")
 axes[0].axhline(by_hand["GD++ 2"], color=PALETTE["green"], ls="--", label="two GD++ steps")
 axes[0].set(xlabel="Adam steps", ylabel="squared error at the query", yscale="log")
@@ -477,7 +561,11 @@ bars = {
     "1 layer, twice": (median_loss, "blue"),
     "least squares": (by_hand["ridge"], "grey"),
 }
-axes[1].barh(list(bars), [value for value, _ in bars.values()], color=[PALETTE[color] for _, color in bars.values()])
+axes[1].barh(
+    list(bars),
+    [value for value, _ in bars.values()],
+    color=[PALETTE[color] for _, color in bars.values()],
+)
 axes[1].invert_yaxis()
 axes[1].grid(False, axis="y")
 axes[1].set(xlabel="squared error at the query")
@@ -510,7 +598,9 @@ def missing_share(params, levels):
     """Share of the label that a looped model misses when every eigenvalue of S is s, mean over coordinate directions."""
 
     def one(s, w):
-        statistic = jnp.block([[s * jnp.eye(dim), s * w[:, None]], [s * w[None], s * jnp.ones((1, 1))]])
+        statistic = jnp.block(
+            [[s * jnp.eye(dim), s * w[:, None]], [s * w[None], s * jnp.ones((1, 1))]]
+        )
         layer = Products(params["output"][...], params["score"][...])
         return 1 + linear_stack([layer] * 2, statistic, jnp.append(w, 0.0))[-1]
 
@@ -523,16 +613,34 @@ probed = missing_share(jax.tree.map(lambda leaf: leaf[typical], looped), jnp.asa
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Residual polynomials: the trained model's follows GD++ and stays near zero over the range of eigenvalues, where two-step gradient descent's does not."}}
 fig, ax = plt.subplots()
 density = ax.twinx()
-density.hist(np.ravel(eigenvalues), bins=60, range=(0, levels[-1]), color=PALETTE["grey"], alpha=0.3, density=True)
+density.hist(
+    np.ravel(eigenvalues),
+    bins=60,
+    range=(0, levels[-1]),
+    color=PALETTE["grey"],
+    alpha=0.3,
+    density=True,
+)
 density.set(yticks=[], ylim=(0, 6))
 density.spines["right"].set_visible(False)
 ax.set_zorder(1)
 ax.patch.set_visible(False)
-ax.plot(levels, unfitted(levels, rates, np.zeros(2)), color=PALETTE["orange"], label="two GD steps")
-ax.plot(levels, unfitted(levels, rate.repeat(2), curvature.repeat(2)), color=PALETTE["green"], label="two GD++ steps")
+ax.plot(
+    levels, unfitted(levels, rates, np.zeros(2)), color=PALETTE["orange"], label="two GD steps"
+)
+ax.plot(
+    levels,
+    unfitted(levels, rate.repeat(2), curvature.repeat(2)),
+    color=PALETTE["green"],
+    label="two GD++ steps",
+)
 ax.plot(levels, probed, ls="--", color=PALETTE["blue"], label="trained layer, twice")
 ax.axhline(0, color=THEORY, lw=0.8)
-ax.set(xlabel="eigenvalue $s$ of the prompt's $S$", ylabel="share of $w$ still missing, $q(s)$", ylim=(-1.1, 1.1))
+ax.set(
+    xlabel="eigenvalue $s$ of the prompt's $S$",
+    ylabel="share of $w$ still missing, $q(s)$",
+    ylim=(-1.1, 1.1),
+)
 ax.legend(loc="upper center")
 plt.show()
 

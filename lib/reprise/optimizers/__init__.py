@@ -1,1 +1,1 @@
-"""Optax gradient transformations."""
+"""Optax gradient transformations, and what they are compared with: ``sven``, ``baselines``."""

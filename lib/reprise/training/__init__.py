@@ -1,1 +1,1 @@
-"""Scanned training loops: ``loop``."""
+"""Scanned training loops: ``loop`` (gradients of a loss), ``conditions`` (gradients of every example)."""
