@@ -13,15 +13,15 @@
 # %% [markdown]
 # # Accurate Computation of the Logarithm of Modified Bessel Functions on GPUs
 #
-# Ask SciPy for $I_{4096}(4096)$, the normaliser of a distribution over directions in 8194 dimensions, and the answer
-# is `inf`. Ask for the exponentially scaled version $e^{-x}I_v(x)$, which exists to prevent just that, and the answer is
-# `0.0`. Neither is wrong: the true values are near $10^{+948}$ and $10^{-831}$, and a double ends at $10^{\pm308}$. But
-# what one needs is almost always the *logarithm*, here an unremarkable 2183.
+# Ask SciPy for $I_{4096}(4096)$, the normaliser of a distribution over directions in 8194 dimensions, and the answer is
+# `inf`. Ask for the exponentially scaled version $e^{-x}I_v(x)$, which exists to prevent just that, and the answer is
+# `0.0`. Neither is wrong: the true values are near $10^{+946}$ and $10^{-833}$, and a double ends at $10^{\pm308}$. But
+# what one needs is almost always the *logarithm*, here an unremarkable 2177.
 #
 # Plesner, Sørensen and Hauberg {cite:p}`plesner2024accurate` compute $\log I_v(x)$ and $\log K_v(x)$ directly. No
-# intermediate value leaves the range of a double, the plane of orders $v\ge0$ and arguments $x>0$ is divided into regions
-# that are each served by one cheap formula, and the formulas consist of the same arithmetic for every point, which
-# is what vector units and GPUs like. The result is accurate to rounding, never overflows, and is fast.
+# intermediate value leaves the range of a double, the plane of orders $v\ge0$ and arguments $x>0$ is divided into
+# regions that are each served by one cheap formula, and the formulas consist of the same arithmetic for every point,
+# which is what vector units and GPUs like. The result is accurate to rounding, never overflows, and is fast.
 #
 # This page builds such a routine in JAX, checks it against 50-digit arithmetic and against an identity that needs no
 # reference, races it against SciPy, and then uses it for what the paper wanted it for: fitting von Mises-Fisher
@@ -63,9 +63,9 @@ rng = np.random.default_rng(seed)
 # %% [markdown]
 # ## One expansion for almost the whole plane
 #
-# Both functions solve $x^2y''+xy'-(x^2+v^2)y=0$; $I_v$ grows with $x$ and $K_v$ decays. When the order or the argument is
-# large there are classical asymptotic series, and the paper uses two. For a large argument, **Hankel's** expansion, with
-# $\mu=4v^2$,
+# Both functions solve $x^2y''+xy'-(x^2+v^2)y=0$; $I_v$ grows with $x$ and $K_v$ decays. When the order or the argument
+# is large there are classical asymptotic series, and the paper uses two. For a large argument, **Hankel's** expansion,
+# with $\mu=4v^2$,
 #
 # $$I_v(x)\sim\frac{e^x}{\sqrt{2\pi x}}\sum_{k\ge0}(-1)^k\frac{\prod_{j=1}^k\big(\mu-(2j-1)^2\big)}{k!\,(8x)^k},\qquad
 # K_v(x)\sim\sqrt{\frac{\pi}{2x}}\,e^{-x}\sum_{k\ge0}\frac{\prod_{j=1}^k\big(\mu-(2j-1)^2\big)}{k!\,(8x)^k}.$$
@@ -81,12 +81,13 @@ rng = np.random.default_rng(seed)
 #
 # Two observations make the library's version shorter than the paper's without changing the mathematics.
 #
-# *The two expansions are one.* Put $r=\sqrt{v^2+x^2}$, so that $p=v/r$. Every $u_k$ is $p^k$ times a polynomial in $p^2$,
-# hence $u_k(p)/v^k=r^{-k}\times$ a polynomial in $w=v^2/r^2$: the apparent singularity at $v=0$ cancels, and at
+# *The two expansions are one.* Put $r=\sqrt{v^2+x^2}$, so that $p=v/r$. Every $u_k$ is $p^k$ times a polynomial in
+# $p^2$, hence $u_k(p)/v^k=r^{-k}\times$ a polynomial in $w=v^2/r^2$: the apparent singularity at $v=0$ cancels, and at
 # $w=0$ the series *is* Hankel's. What has to be large is $r$, not $v$ or $x$.
 #
-# *The logarithm of the series is a series.* Writing $\sum_ku_k/v^k=e^{L}$ turns the recursion of the $u_k$ into one
-# for $L$, with exact rational coefficients $c_{kj}$ (`debye_log_coefficients` in `reprise.numerics.bessel`). What remains is
+# *The logarithm of the series is a series.* Writing $\sum_ku_k/v^k=e^{L}$ turns the recursion of the $u_k$ into one for
+# $L$, with exact rational coefficients $c_{kj}$ (`debye_log_coefficients` in `reprise.numerics.bessel`). What remains
+# is
 #
 # $$\log I_v(x)\approx r-v\log\frac{v+r}{x}-\tfrac12\log(2\pi r)+L(1/r,w),\qquad
 # \log K_v(x)\approx-r+v\log\frac{v+r}{x}+\tfrac12\log\frac{\pi}{2r}+L(-1/r,w),$$
@@ -139,25 +140,25 @@ plt.show()
 #
 # Only a quarter disc around the origin, $r<25.5$, needs something else.
 #
-# For $I$ it is the **power series**
-# $I_v(x)=\sum_k\frac{(x/2)^{2k+v}}{k!\,\Gamma(k+v+1)}$. Its terms are all positive, so nothing cancels, and in this corner
-# nothing overflows either, once $(x/2)^v/\Gamma(v+1)$ is kept as a logarithm. (The paper, whose fallback must serve larger
-# arguments too, sums outward from the largest term on the log scale; the reference values below do exactly that.)
+# For $I$ it is the **power series** $I_v(x)=\sum_k\frac{(x/2)^{2k+v}}{k!\,\Gamma(k+v+1)}$. Its terms are all positive,
+# so nothing cancels, and in this corner nothing overflows either, once $(x/2)^v/\Gamma(v+1)$ is kept as a logarithm.
+# (The paper, whose fallback must serve larger arguments too, sums outward from the largest term on the log scale; the
+# reference values below do exactly that.)
 #
 # For $K$ and $x>1.5$ it is the **trapezoidal rule** on
 #
 # $$K_v(x)=\int_0^\infty e^{-x\cosh t}\cosh(vt)\,dt .$$
 #
 # The integrand decays doubly exponentially and is analytic, and for such integrands the humble trapezoidal rule
-# converges geometrically {cite:p}`trefethen2014trapezoidal`: 39 nodes, the same for all points, give full precision
-# where the paper uses Simpson's rule with several hundred. For smaller $x$ the integrand becomes a long plateau;
-# there **Temme's series** {cite:p}`temme1975numerical` serves, which rearranges $K_v=\frac\pi2\frac{I_{-v}-I_v}{\sin\pi v}$
-# so that nothing cancels at integer $v$.
+# converges geometrically {cite:p}`trefethen2014trapezoidal`: 39 nodes, the same for all points, give full precision.
+# (The paper integrates numerically, too.) For smaller $x$ the integrand becomes a long plateau; there **Temme's
+# series** {cite:p}`temme1975numerical` serves, which rearranges $K_v=\frac\pi2\frac{I_{-v}-I_v}{\sin\pi v}$ so that
+# nothing cancels at integer $v$.
 #
 # A rule that is fast for one region is useless if every point must go through all of them, which is what `jnp.where`
-# does. So the library has each function twice: `log_iv` is plain traceable JAX, for use inside `jit`, `vmap` and `grad`,
-# and pays for all branches; `log_iv_partitioned` sorts the points by region on the host first, as the paper does.
-# The left panel shows the regions. The right one shows what the fuss is about: where the logarithm of SciPy's
+# does. So the library has each function twice: `log_iv` is plain traceable JAX, for use inside `jit`, `vmap` and
+# `grad`, and pays for all branches; `log_iv_partitioned` sorts the points by region on the host first, as the paper
+# does. The left panel shows the regions. The right one shows what the fuss is about: where the logarithm of SciPy's
 # scaled functions is not finite.
 
 # %%
@@ -216,9 +217,9 @@ plt.show()
 
 # %% [markdown]
 # SciPy's functions are accurate where they are finite, but a large part of the plane is lost to underflow of $I$ and
-# overflow of $K$, and the loss begins at orders of about a hundred. The black dots are the distributions that we fit at the
-# end of the page. The claim asks for two things at once: that our logarithms are finite at *every* point of the grid
-# (otherwise the measure is set to 0), and that SciPy's are not at a substantial fraction.
+# overflow of $K$, and the loss begins at orders of about a hundred. The black dots are the distributions that we fit at
+# the end of the page. The claim asks for two things at once: that our logarithms are finite at *every* point of the
+# grid (otherwise the measure is set to 0), and that SciPy's are not at a substantial fraction.
 
 # %%
 advantage = ours_finite.mean() - (scipy_i & scipy_k).mean() if ours_finite.all() else 0.0
@@ -302,14 +303,14 @@ fig.colorbar(dots, ax=axes, label="$\\log_{10}$ error")
 plt.show()
 
 # %% [markdown]
-# Almost all errors are one or two roundings, $10^{-16}$, wherever the point lies. Crossing the corner's boundary (solid) or
-# the radii at which terms are dropped leaves no trace.
+# Almost all errors are one or two roundings, $10^{-16}$, wherever the point lies. Crossing the corner's boundary
+# (solid) or the radii at which terms are dropped leaves no trace.
 #
-# One line needs care: along $x\approx0.663\,v$ (dotted) the leading terms $r$ and $v\log\frac{v+r}x$ are equal. Two numbers of
-# size $r$ cancel there and leave a small logarithm with the rounding errors of large ones, up to $r\times10^{-16}$. The
-# formulas as printed, and as in the paper, lose digits on this line, the more the larger $r$ is. The library has a remedy: in
-# a sector around the line it takes the difference from a Taylor series in the distance from the line, which can be
-# computed exactly.
+# One line needs care: along $x\approx0.663\,v$ (dotted) the leading terms $r$ and $v\log\frac{v+r}x$ are equal. Two
+# numbers of size $r$ cancel there and leave a small logarithm with the rounding errors of large ones, up to
+# $r\times10^{-16}$. The formulas as printed, and as in the paper, lose digits on this line, the more the larger $r$ is.
+# The library has a remedy: in a sector around the line it takes the difference from a Taylor series in the distance
+# from the line, which can be computed exactly.
 #
 # ## An identity that needs no reference
 #
@@ -338,10 +339,10 @@ paper.report("wronskian", scaled.max())
 #
 # ## Speed
 #
-# Six boxes of $(v,x)$, from small to large, each filled uniformly. SciPy's time is that of `log(ive(v, x)) + x`; ours is the
-# whole call of `log_iv_partitioned`, with the sorting by region. Compilation, a fraction of a second per rule and size,
-# is not counted: the first call is a warm-up, and the best of the repeats counts for both. As a second comparison, the
-# compiled traceable `log_iv`, which evaluates every rule at every point.
+# Six boxes of $(v,x)$, from small to large, each filled uniformly. SciPy's time is that of `log(ive(v, x)) + x`; ours
+# is the whole call of `log_iv_partitioned`, with the sorting by region. Compilation, a fraction of a second per rule
+# and size, is not counted: the first call is a warm-up, and the best of the repeats counts for both. As a second
+# comparison, the compiled traceable `log_iv`, which evaluates every rule at every point.
 
 # %%
 boxes = {
@@ -410,11 +411,11 @@ ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=3)
 plt.show()
 
 # %% [markdown]
-# The labels are the speed-ups over SciPy. They are largest where SciPy recurs from order to order, and smallest where
-# it answers quickly because the answer is zero: in the box with a large order and a small argument most of SciPy's values
-# have underflowed, so that the race there is between a number and nothing. The paper reports a median of 35 and a maximum
-# of 98 against SciPy with a C++ code on a CPU of many cores; the number of cores, and whether other programs use
-# them, moves these ratios by factors of two.
+# The labels are the speed-ups over SciPy. They are largest where SciPy must recur from order to order, and smallest
+# where it answers quickly because the answer is zero: in the box with a large order and a small argument most of
+# SciPy's values have underflowed, so that the race there is between a number and nothing. The paper reports a median of
+# 35 and a maximum of 98 against SciPy, with C++ code on another CPU. How many cores there are, and whether other
+# programs use them meanwhile, moves these ratios by factors of two.
 #
 # ## Von Mises-Fisher distributions in thousands of dimensions
 #
@@ -533,40 +534,43 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Each Newton step squares the error, and after two it is at the level of rounding. The guess $\kappa_0$, often used alone
-# because nothing else can be evaluated, is off by up to $10^{-4}$, which matters little for the density of one
-# class; but without the normaliser there is no likelihood at all, hence no mixture weights and no model
-# comparison.
+# Each Newton step squares the error, and after two it is at the level of rounding. The guess $\kappa_0$, often used
+# alone because nothing else can be evaluated, is off by up to $10^{-4}$, which matters little for the density of one
+# class; but without the normaliser there is no likelihood at all, hence no mixture weights and no model comparison.
 
 # %%
 print("fitted / true kappa:")
 print(np.array2string(estimates[-1] / truth, precision=4))
 
 # %% [markdown]
-# The fitted concentration exceeds the true one by about a percent. That is no error of the fit: the mean of $n$ samples in
-# $p\gg n$ dimensions is longer than its expectation, $E\bar R^2=A_p^2+(1-A_p^2)/n$, and maximum likelihood takes it at
-# its word. More samples shrink the excess.
+# The fitted concentration exceeds the true one by about a percent. That is no error of the fit: the mean of $n$ samples
+# in $p\gg n$ dimensions is longer than its expectation, $E\bar R^2=A_p^2+(1-A_p^2)/n$, and maximum likelihood takes it
+# at its word. More samples shrink the excess.
 #
 # ## What differs from the paper
 #
-# - The paper has Hankel's expansion with 3 and 20 terms, Debye's with 4, 6, 9 and 13, and two fallbacks; here one expansion
-#   in $1/r$ with 5, 10 or 16 terms covers all six, and the fallbacks are a plain power series, Temme's series and a
-#   trapezoidal rule. The boundaries were chosen as the paper chose its own, by the errors.
-# - The paper measures C++ and CUDA code against several libraries, on a server CPU and GPUs. Here XLA compiles JAX for whatever
-#   runs the page, and the race is against SciPy alone. With two cores we don't reach the paper's figure in every region;
-#   `tests/benchmarks/bench_log_bessel.py` has the full table, for $K$ too, with compile times.
-# - The paper fits features of CIFAR-10 images from a ResNet50. Here the samples are synthetic, with known concentration,
-#   which tests the computation and not the model.
-# - The derivative in the order is not provided, as in the paper; the one in $x$ is, at full relative precision.
-# - Near the curves on which the logarithms vanish the paper's formulas cancel; a Taylor series replaces them here.
-# - Accuracy is judged, as the paper does, on random points; a proof of a bound for all inputs is another matter.
+# - The paper has Hankel's expansion with 3 and 20 terms, Debye's with 4, 6, 9 and 13, and two fallbacks; here one
+#   expansion in $1/r$ with 5, 10 or 16 terms covers all six, and the fallbacks are a plain power series, Temme's series
+#   and a trapezoidal rule. The boundaries were chosen as the paper chose its own, by the errors.
+# - The paper measures C++ and CUDA code against several libraries, on CPUs and GPUs. Here XLA compiles JAX for whatever
+#   runs the page, and the race is against SciPy alone. On two cores the median stays below the paper's figure;
+#   `tests/benchmarks/bench_log_bessel.py` prints the full table, for $K$ too, with compile times.
+# - The paper fits features of CIFAR-10 images from a ResNet50. Here the samples are synthetic, with known
+#   concentration, which tests the computation and not the model.
+# - The derivative in $x$ is provided, at full relative precision; the one in the order is not.
+# - Near the curves on which the logarithms vanish the printed formulas cancel; a Taylor series replaces them here.
+# - Accuracy is judged on random points; a bound proved for all inputs is another matter.
 #
 # ## Things to try
 #
-# - `reprise run log-bessel-gpu -p timing_points 1000000`: the arrays leave the cache; SciPy's time per point stays, ours grows a little.
-# - `reprise run log-bessel-gpu -p timing_points 1000`: the fixed cost of a call, some 100 microseconds, now dominates.
-# - `reprise run log-bessel-gpu -p newton_steps 1`: errors of $10^{-9}$ in 2048 dimensions, where one step is barely enough for the claim.
-# - `reprise run log-bessel-gpu -p dimensions '[64, 512, 4096]' -p samples 4000`: at 64 and 512 SciPy is fine, and the bias of $\kappa$ shrinks.
+# - `reprise run log-bessel-gpu -p timing_points 1000000`: the arrays leave the cache; SciPy's time per point stays,
+#   ours grows a little.
+# - `reprise run log-bessel-gpu -p timing_points 1000`: the fixed cost of a call, and its padding to a compiled size,
+#   now dominate.
+# - `reprise run log-bessel-gpu -p newton_steps 1`: errors of $10^{-9}$ in 2048 dimensions, where one step is barely
+#   enough for the claim.
+# - `reprise run log-bessel-gpu -p dimensions '[64, 512, 4096]' -p samples 4000`: at 64 and 512 SciPy is fine, and the
+#   bias of $\kappa$ shrinks.
 # - `reprise sweep log-bessel-gpu -p seed=0..4`: other points, other samples, the same verdicts.
 
 # %%
