@@ -662,7 +662,7 @@ for kernel, marker, color, label in (
 ax.axhline(1e-9, color=THEORY, lw=1, ls=":", label="tolerance of the rank")
 ax.axvline(5.5, color=PALETTE["grey"], lw=1)
 ax.set(yscale="log", xlabel="index of the eigenvalue", ylabel="eigenvalue / largest")
-ax.legend(loc="center right", bbox_to_anchor=(1, 0.62))
+ax.legend(loc="center right", bbox_to_anchor=(0.9, 0.62))
 plt.show()
 
 # %% [markdown]
