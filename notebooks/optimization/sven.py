@@ -260,7 +260,7 @@ plt.show()
 # %% [markdown]
 # One line a training point; training runs from left to right, from all residuals intact to none left, whatever the time it takes.
 # Left: two dozen lines on the diagonal, which has no free parameter. Sven stops on the way, after its thousand small steps. Right: gradient
-# descent reduces the sum of squares, and single examples pay for it; some residuals double, or change sign, while others are already gone.
+# descent reduces the sum of squares, and single examples pay for it: some residuals grow first, some change sign, while others are already gone.
 #
 # The claim compares each point's measured rate of decay with $\log(1-\eta)$.
 
@@ -463,7 +463,8 @@ plt.show()
 #
 # Bottom: the same curves against time on the machine that executed this page, on logarithmic axes. A pass costs Sven several times what it
 # costs Adam: a gradient an example that cannot be summed on the way, and an eigendecomposition. Networks are trained many at a time here,
-# so times are averages (L-BFGS runs one network at a time and is left out). They show the order of the costs, not more.
+# so times are averages (L-BFGS runs one network at a time and is left out). They show the order of the costs, not more: at first the
+# cheap steps are ahead, and Sven goes on where they stall.
 #
 # The claim takes the ratio of final training losses, Sven over Adam.
 
@@ -551,7 +552,8 @@ plt.show()
 # On the curve, neighbouring points have nearly the same gradient: the values fall geometrically, and most of a batch lies below the
 # cut-off. There, a quarter of the batch size is all that a step ever uses. Without a cut-off it would divide by values that are rounding
 # noise. In six dimensions points are far apart and all directions count, down to the last: halving $k$ costs a factor in the loss.
-# Both together say when a small $k$ is a bargain: when examples are alike.
+# Both together say when a small $k$ is a bargain: when examples are alike. (That the loss falls with $k$ does not show that the *largest*
+# directions are the ones to keep: on the polynomial it also falls if the smallest are added first.)
 #
 # ## What differs from the paper
 #
@@ -570,13 +572,13 @@ plt.show()
 #
 # ## Things to try
 #
-# - `reprise run sven -p rtol 0.00001`: lets singular values through that single precision cannot resolve; on the curve, steps become noisy and the loss
-#   stalls or diverges.
+# - `reprise run sven -p rtol 0.00001`: lets singular values through that single precision cannot resolve. On the curve some runs then
+#   end above where they started, and the comparison with Adam fails; the polynomial has no such values and does not notice.
 # - `reprise sweep sven -p batch=16,32,64 -p seed=0..3`: smaller batches mean more steps a pass, each with fewer conditions to meet.
-# - `reprise run sven -p sven_rates [1.0]`: full steps. On the curve they undo each other from batch to batch; on the
-#   polynomial they are better than small ones.
-# - `reprise run sven -p width 128`: more parameters, flatter spectra; the residual decay follows $(1-\eta)^t$ more closely still, because
-#   the network is nearer to its linearisation.
+# - `reprise run sven -p sven_rates [1.0]`: full steps. On the curve they are worse than small ones, since batches undo each other's
+#   work; on the polynomial they are better.
+# - `reprise run sven -p width 128`: with more parameters the residual decay follows $(1-\eta)^t$ more closely still, because
+#   the network is nearer to its linearisation. (A Jacobian ten times as wide also makes this run several times as long.)
 
 # %%
 paper.verdicts()
