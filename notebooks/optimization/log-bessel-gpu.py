@@ -319,7 +319,9 @@ plt.show()
 # $$I_v(x)K_{v+1}(x)+I_{v+1}(x)K_v(x)=\frac1x$$
 #
 # checks both functions against each other at any size, and on the log scale it can be evaluated where all four factors
-# are far outside the range of a double. An error in either function, in any region, breaks it.
+# are far outside the range of a double. An error in either function, in any region, breaks it. ({doc}`rectified-flow` is
+# checked in the same spirit, by an identity along every trajectory; {doc}`sven` is another page on which the last
+# digits decide, there those of a pseudo-inverse.)
 
 # %%
 v, x = 10 ** rng.uniform(-1, 5, wronskian_points), 10 ** rng.uniform(-3, 5, wronskian_points)
