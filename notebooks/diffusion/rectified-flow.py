@@ -679,7 +679,7 @@ ax.set(
 )
 ax.set_xticks(counts, [str(n) for n in counts])
 ax.minorticks_off()
-ax.legend(ncol=2, loc="upper right")
+ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
@@ -690,7 +690,8 @@ plt.show()
 # - *At many steps*, nothing is left of the gain. The 2- and 3-rectified flows have learned from pairs that a network made, and each round adds its own
 #   error. Reflow buys speed, not quality, and the third round, with nothing left to straighten, mostly adds error.
 # - *Straight lines alone buy little.* Before reflow, the exact straight-line flow (blue, dashed) is no easier to follow than those of the curved
-#   paths. The paper's case for straight lines is that they can be improved: reflow works by virtue of them.
+#   paths, of which the sub-VP one needs fewer steps in this example. The paper's case for straight lines is that they can be improved: reflow works by
+#   virtue of them.
 # - *Distillation* beats all flows at one step here, from either teacher: in two dimensions the map $z_0 \mapsto Z_1$ is simple enough to be learned
 #   outright.
 #   For images the paper finds the 2-rectified flow to be the better teacher.
