@@ -259,7 +259,7 @@ def integrate(
     """Solve over [0, 1] with a first step of 0.1; running out of slots is reported, not raised."""
     controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=norm)
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, z, _: field(t, z)), solver, 0.0, 1.0, 0.1, z0, stepsize_controller=controller,
+        diffrax.ODETerm(jax.jit(lambda t, z, _: field(t, z))), solver, 0.0, 1.0, 0.1, z0, stepsize_controller=controller,
         max_steps=slots, adjoint=adjoint, throw=False, **save,
     )  # fmt: skip
 
@@ -401,23 +401,18 @@ data = (jnp.asarray(train_set.images), jnp.asarray(train_set.labels))
 solves = {"plain": plain, "tracked": tracked, "taylor": taylor}
 
 
-def build(name):
-    """Compile one program ahead of its first call."""
-    if name == "predict":
-        with jax.enable_x64(True):
-            double = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float64), shapes
-            )
-            return predict.lower(double, jax.ShapeDtypeStruct((60, 64), np.float64)).compile()
-    return train_block.lower(
-        solves[name], data, *start(0), cut(schedule(0), 0), learning_rate
-    ).compile()
+def trace(name):
+    """A training program, ready to be compiled."""
+    return train_block.lower(solves[name], data, *start(0), cut(schedule(0), 0), learning_rate)
 
 
 pool = ThreadPoolExecutor(2)
-programs = {
-    name: pool.submit(build, name) for name in ("plain", "predict", "tracked", "taylor")
-}
+with jax.enable_x64(True):
+    double = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float64), shapes)
+    traced = predict.lower(double, jax.ShapeDtypeStruct((60, 64), np.float64))
+programs = {"predict": pool.submit(traced.compile)}
+for name in solves:  # while one program compiles in the background, the next is traced
+    programs[name] = pool.submit(trace(name).compile)
 
 
 def train(kind, run, **coefficients):
