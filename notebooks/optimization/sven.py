@@ -71,7 +71,7 @@ rates = [
     0.03,
     0.1,
     0.3,
-]  # learning rates tried for SGD, Adam and RMSprop, each constant and with cosine decay
+]  # of SGD, Adam and RMSprop, constant and with cosine decay
 rtol = 0.001  # singular values below this share of the largest are dropped
 ranks = [1, 2, 4, 8, 16, 32, 64]  # numbers k of singular directions compared
 
