@@ -122,6 +122,14 @@ def test_a_killed_build_resumes_without_repeating_finished_notebooks(project):
     assert executed_again(project, before) == {"b-slow"}
 
 
+def test_a_page_without_a_title_is_one_clear_line(project):
+    path = project.add("untitled")
+    path.write_text(path.read_text().replace("# # Paper untitled\n#\n", ""))
+    done = project.snakemake("pages", check=1)
+    assert "untitled.py: the first cell must open with the title, '# Paper untitled'" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_notebook_whose_kernel_dies_is_a_failure_with_a_page(project):
     project.add("dies", value="__import__('os')._exit(1)")
     project.snakemake("pages")

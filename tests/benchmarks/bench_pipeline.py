@@ -51,7 +51,9 @@ def timed(command: list[str], folder: Path) -> float:
 
 def edit_prose(folder: Path, path: str) -> None:
     file = folder / path
-    file.write_text(file.read_text().replace("\n# %% [markdown]\n", "\n# %% [markdown]\n# An edit.\n#\n", 2))
+    text = file.read_text()
+    assert "# ## Things to try\n" in text
+    file.write_text(text.replace("# ## Things to try\n", "# ## Things to try\n#\n# An edit.\n"))
 
 
 def edit_module(folder: Path) -> None:

@@ -4,6 +4,6 @@
 behind · ``assemble`` a page · ``scoreboard`` every claim, catalogue, totals · ``overview`` the front page's figure ·
 ``performance`` benchmarks · ``reference`` the library's pages · ``bind`` Jupyter Book · ``verdicts`` the last word of a
 build · ``sweeps`` grids of runs · ``archive`` recorded results and their comparison · ``skeleton`` a new paper ·
-``cli`` the command line.
+``cli`` the command line · ``entry`` the steps' errors.
 The order of the steps is the ``Snakefile``'s.
 """

@@ -16,6 +16,7 @@ import nbformat
 from reprise import cards, notebooks, paths
 from reprise.cards import Card
 from reprise.press import archive, orders, runs
+from reprise.press.entry import one_line
 from reprise.press.runs import Run
 
 # Papermill's own cells: the parameters it injects and the markers of a failure.
@@ -132,4 +133,5 @@ def main(slug: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with one_line():
+        main(sys.argv[1])

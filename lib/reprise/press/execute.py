@@ -22,6 +22,7 @@ import nbformat
 
 from reprise import cards, notebooks, paths
 from reprise.press import orders, runs
+from reprise.press.entry import one_line
 from reprise.press.orders import Order
 
 CELL_TIMEOUT_S = {"ci": 900, "gpu": None}
@@ -125,4 +126,5 @@ def main(order_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with one_line():
+        main(Path(sys.argv[1]))

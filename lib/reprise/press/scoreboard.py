@@ -13,6 +13,7 @@ import pandas as pd
 from reprise import cards, paths
 from reprise.cards import Card
 from reprise.press import archive, catalogue, overview, performance, runs
+from reprise.press.entry import one_line
 from reprise.press.orders import write_whole
 from reprise.press.runs import Run
 
@@ -198,4 +199,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -10,6 +10,7 @@ import sys
 from reprise import cards
 from reprise.cards import Card
 from reprise.press import runs, scoreboard
+from reprise.press.entry import one_line
 from reprise.press.runs import Run
 
 
@@ -38,4 +39,5 @@ def main(profile: str = "ci") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    with one_line():
+        main(*sys.argv[1:2])
