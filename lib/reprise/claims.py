@@ -52,9 +52,7 @@ class Result:
     @property
     def measured(self) -> str:
         """The measured value as text, four significant digits."""
-        if self.problem:
-            return self.problem
-        return str(self.value).lower() if isinstance(self.value, bool) else f"{self.value:.4g}"
+        return measured_text({"value": self.value, "problem": self.problem})
 
     def record(self) -> dict[str, Any]:
         """This result as plain JSON values."""
@@ -175,7 +173,7 @@ def verdict_table(record: dict[str, Any]) -> str:
     """A record's claims as an HTML table."""
     rows = "".join(
         f"<tr class='{claim['verdict']}'><td><a href='#claim-{claim['id']}'>{claim['id']}</a></td>"
-        f"<td>{html.escape(claim['statement'])}</td><td>{html.escape(_text(claim))}{_spread(claim['samples'])}</td>"
+        f"<td>{html.escape(claim['statement'])}</td><td>{html.escape(measured_text(claim))}{_spread(claim['samples'])}</td>"
         f"<td>{html.escape(claim['criterion_text'])}</td>"
         f"<td>{_MARK[claim['verdict']]}{'' if claim['as_expected'] else ' <b>(unexpected)</b>'}</td></tr>"
         for claim in record["claims"]
@@ -187,13 +185,14 @@ def verdict_table(record: dict[str, Any]) -> str:
 def verdict_text(record: dict[str, Any]) -> str:
     """A record's claims as plain text, one line each."""
     return "\n".join(
-        f"{_MARK[claim['verdict']]:<17} {claim['id']} = {_text(claim)} (criterion: {claim['criterion_text']})"
+        f"{_MARK[claim['verdict']]:<17} {claim['id']} = {measured_text(claim)} (criterion: {claim['criterion_text']})"
         + ("" if claim["as_expected"] else f"  UNEXPECTED, the card expects {claim['expected']}")
         for claim in record["claims"]
     )
 
 
-def _text(claim: dict[str, Any]) -> str:
+def measured_text(claim: dict[str, Any]) -> str:
+    """A recorded claim's measured value as text, four significant digits; its problem where it has no value."""
     if claim["problem"]:
         return claim["problem"]
     return str(claim["value"]).lower() if isinstance(claim["value"], bool) else f"{claim['value']:.4g}"

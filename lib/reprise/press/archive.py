@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reprise import paths, provenance
+from reprise.claims import measured_text
 from reprise.errors import RepriseError, closest
 from reprise.press import orders, runs
 from reprise.press.runs import Run
@@ -40,14 +41,8 @@ def cell(run: Run, claim_id: str) -> str:
     for claim in run.claims:
         if claim["id"] == claim_id:
             mark = "✔" if claim["verdict"] == "reproduced" else "✘"
-            return f"{mark} {format_value(claim)}"
+            return f"{mark} {measured_text(claim)}"
     return "–"
-
-
-def format_value(claim: dict[str, Any]) -> str:
-    """A recorded claim's measured value as short text."""
-    value = claim["value"]
-    return claim["problem"] if value is None else str(value).lower() if isinstance(value, bool) else f"{value:.4g}"
 
 
 def load(name: str) -> dict[str, Run]:
@@ -104,7 +99,7 @@ def compare(before: dict[str, Run], after: dict[str, Run]) -> list[Drift]:
     if not pairs:
         raise RepriseError("the two sets of runs have no claim in common")
     return [
-        Drift(slug, a["id"], format_value(a), format_value(b), _shift(a, b), a["verdict"] != b["verdict"])
+        Drift(slug, a["id"], measured_text(a), measured_text(b), _shift(a, b), a["verdict"] != b["verdict"])
         for slug, a, b in pairs
     ]
 

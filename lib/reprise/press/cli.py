@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reprise import cards, notebooks
+from reprise.claims import measured_text
 from reprise.errors import RepriseError, closest
 from reprise.press import archive, execute, orders, runs, skeleton, sweeps
 
@@ -110,7 +111,7 @@ def show(slug: str) -> None:
     table = Table("claim", "statement", "criterion", "measured", "verdict", show_lines=True)
     for claim in card.claims:
         result = measured.get(claim.id)
-        value, verdict = (archive.format_value(result), result["verdict"]) if result else ("–", "not run")
+        value, verdict = (measured_text(result), result["verdict"]) if result else ("–", "not run")
         table.add_row(claim.id, claim.statement, str(claim.criterion), value, verdict)
     console.print(table)
     table = Table("parameter", "default", *card.profiles, "meaning", box=None, pad_edge=False)
@@ -150,7 +151,7 @@ def _print_run(result: runs.Run, place: Path) -> int:
     table = Table("claim", "measured", "criterion", "verdict", "expected", title=result.slug, title_justify="left")
     for claim in result.claims:
         style = None if claim["as_expected"] else "bold red"
-        value, expected = archive.format_value(claim), claim["expected"]
+        value, expected = measured_text(claim), claim["expected"]
         table.add_row(claim["id"], value, claim["criterion_text"], claim["verdict"], expected, style=style)
     console.print(table)
     if result.error:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from reprise import cards, paths
 from reprise.cards import Card
+from reprise.claims import measured_text
 from reprise.press import archive, catalogue, overview, performance, runs
 from reprise.press.entry import one_line
 from reprise.press.orders import write_whole
@@ -42,7 +43,7 @@ def claims_table(book: dict[str, Card], built: dict[str, Run], parts: dict[str, 
                     "part": parts.get(card.part, card.part),
                     "paper": f"<a href='papers/{slug}.html'>{html.escape(card.title)}</a>",
                     "claim": f"<a href='papers/{slug}.html#claim-{claim.id}'>{html.escape(claim.statement)}</a>",
-                    "measured": archive.format_value(result) if result else "–",
+                    "measured": measured_text(result) if result else "–",
                     "criterion": str(claim.criterion),
                     "paper's value": "–" if claim.paper is None else html.escape(str(claim.paper)),
                     "verdict": VERDICTS[result["verdict"] if result else "failed"],
