@@ -4,7 +4,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from reprise.data import files
+from reprise.data import bundled, files
 from reprise.errors import DataError
 
 
@@ -79,3 +79,8 @@ def test_unknown_names_and_folders(monkeypatch):
     monkeypatch.setenv("REPRISE_DATA", "/no/such/folder")
     with pytest.raises(DataError, match="which is no folder"):
         files.fetch("text/tinyshakespeare.txt")
+
+
+def test_unknown_table_of_scikit_learn_is_refused():
+    with pytest.raises(DataError, match="did you mean 'digits.csv.gz'"):
+        bundled.table("digit.csv.gz")

@@ -1,1 +1,2 @@
-"""Data sets, bundled or downloaded on request: ``digits``, ``diabetes``, ``clusters``; ``files`` (downloads)."""
+"""Data sets, bundled or downloaded on request: ``digits``, ``diabetes``, ``clusters``; ``bundled`` (scikit-learn's files), ``files``
+(downloads)."""

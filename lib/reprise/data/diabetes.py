@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from reprise.data import bundled
 
 
 class Regression(NamedTuple):
@@ -18,10 +18,6 @@ class Regression(NamedTuple):
 
 
 def load() -> Regression:
-    """Age, sex, body mass index, blood pressure and six blood serum values; target: progression (Efron et al. 2004).
-
-    Read from the files behind `sklearn.datasets.load_diabetes`, whose import takes about a second.
-    """
-    folder = Path(find_spec("sklearn").origin).parent / "datasets" / "data"
-    inputs, targets = (np.loadtxt(folder / f"diabetes_{name}.csv.gz") for name in ("data_raw", "target"))
+    """Age, sex, body mass index, blood pressure and six blood serum values; target: progression (Efron et al. 2004)."""
+    inputs, targets = (bundled.table(f"diabetes_{name}.csv.gz") for name in ("data_raw", "target"))
     return Regression(*((part - part.mean(0)) / part.std(0) for part in (inputs, targets)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32
+
+from reprise.data import bundled
 
 
 class Split(NamedTuple):
@@ -27,17 +27,10 @@ def splits(sizes: tuple[int, ...], seed: int) -> tuple[Split, ...]:
     Raises:
         ValueError: the parts hold more images than there are.
     """
-    table = _table()
+    table = bundled.table("digits.csv.gz", delimiter=",").astype(np.float32)  # 64 grey levels and the digit
     if sum(sizes) > len(table):
         raise ValueError(f"the parts hold {sum(sizes)} images, and there are {len(table)}")
     chosen = table[np.random.default_rng(seed).permutation(len(table))[: sum(sizes)]]
     images, labels = (chosen[:, :64] / 16).astype(np.float32), chosen[:, 64].astype(np.int32)
     ends = np.cumsum(sizes)[:-1]
     return tuple(Split(x, y) for x, y in zip(np.split(images, ends), np.split(labels, ends), strict=True))
-
-
-def _table() -> Float32[np.ndarray, "1797 65"]:
-    """Grey levels and digit, a row an image: the file behind `sklearn.datasets.load_digits`, whose import takes longer
-    than many a notebook's training."""
-    package = Path(find_spec("sklearn").origin).parent
-    return np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.float32)

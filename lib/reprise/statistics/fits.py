@@ -68,15 +68,9 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
         x: shape ``[n]``.
         y: shape ``[n]``; NaN anywhere, or a constant vector, gives NaN.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"x and y must be vectors of the same length, not {x.shape} and {y.shape}")
-    if np.isnan(x).any() or np.isnan(y).any():
-        return float("nan")
+    x, y = _same_length(x, y)
     one, two = ((v[:, None] > v).sum(1) + 0.5 * (v[:, None] == v).sum(1) for v in (x, y))
-    one, two = one - one.mean(), two - two.mean()
-    size = np.sqrt((one @ one) * (two @ two))
-    return float(one @ two / size) if size > 0 else float("nan")
+    return _cosine(one - one.mean(), two - two.mean())
 
 
 def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
@@ -90,11 +84,20 @@ def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
         x: shape ``[n]``.
         y: shape ``[n]``; NaN anywhere, or a constant vector, gives NaN.
     """
+    x, y = _same_length(x, y)
+    return _cosine(*(np.sign(v[:, None] - v) for v in (x, y)))
+
+
+def _same_length(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"x and y must be vectors of the same length, not {x.shape} and {y.shape}")
     if np.isnan(x).any() or np.isnan(y).any():
-        return float("nan")
-    one, two = (np.sign(v[:, None] - v) for v in (x, y))
+        # One NaN would only lose its comparisons; as all NaN the vectors have no order, and no correlation, left.
+        return np.full_like(x, np.nan), np.full_like(y, np.nan)
+    return x, y
+
+
+def _cosine(one: np.ndarray, two: np.ndarray) -> float:
     size = np.sqrt(np.sum(one**2) * np.sum(two**2))
     return float(np.sum(one * two) / size) if size > 0 else float("nan")
