@@ -1,2 +1,3 @@
-"""Data sets, bundled or downloaded on request: ``digits``, ``diabetes``, ``clusters``; ``bundled`` (scikit-learn's files), ``files``
-(downloads)."""
+"""Data sets, bundled or downloaded on request: ``digits``, ``diabetes``, ``clusters``; ``bundled`` (scikit-learn's
+files), ``files`` (downloads).
+"""
