@@ -426,8 +426,10 @@ paper.report(
 #
 # For $f(x) = g(w^\top x)$ the step size of theorem 3 can be evaluated. Given $r = \lVert w\rVert$, with $t\sim N(0, 1)$,
 #
-# $$b(r) = \mathbb E\,[g(rt)\,t],\qquad c(r) = \mathbb E\,[g(rt)^2\,(t^2 + d - 1)],\qquad
-#   \eta_f = \frac{\mathbb E\,b^2}{\mathbb E\,c + \sigma^2 d + (n-1)\,\mathbb E\,b^2},$$
+# $$\begin{gathered}
+# b(r) = \mathbb E\,[g(rt)\,t],\qquad c(r) = \mathbb E\,[g(rt)^2\,(t^2 + d - 1)],\\
+# \eta_f = \frac{\mathbb E\,b^2}{\mathbb E\,c + \sigma^2 d + (n-1)\,\mathbb E\,b^2},
+# \end{gathered}$$
 #
 # two integrals over $t$ and one over $r$, by quadrature. For signs everything is elementary: $b^2 = 2/\pi$ and $c = d$.
 

@@ -47,7 +47,10 @@
 #
 # Suppose that training selects token $a_i$ in input $i$, so that $W$ has become large and
 #
-# $$L_{ia_i} - L_{it} = (x_{ia_i} - x_{it})^\top W z_i = \langle A_{it}, W\rangle > 0 \quad\text{for } t\ne a_i, \qquad A_{it} = (x_{ia_i} - x_{it})\,z_i^\top .$$
+# $$\begin{gathered}
+# L_{ia_i} - L_{it} = (x_{ia_i} - x_{it})^\top W z_i = \langle A_{it}, W\rangle > 0 \quad\text{for } t\ne a_i,\\
+# A_{it} = (x_{ia_i} - x_{it})\,z_i^\top .
+# \end{gathered}$$
 #
 # A logit gap is a linear function of $W$: the inner product with a matrix $A_{it}$ of rank one. The other tokens still
 # hold the exponentially small weight $p_{it} \approx e^{-\langle A_{it}, W\rangle}$, and so the gradient is, up to a
@@ -59,7 +62,8 @@
 # matrices $A_{it}$. A direction that keeps itself up must then be a combination, with positive weights, of the
 # constraints that it satisfies most narrowly. These are the optimality (KKT) conditions of
 #
-# $$W^{\rm mm} = \arg\min_W \lVert W\rVert_F \quad\text{s.t.}\quad \langle A_{it}, W\rangle \ge 1 \quad\text{for all } i \text{ and } t\ne a_i, \tag{Att-SVM}$$
+# $$W^{\rm mm} = \arg\min_W \lVert W\rVert_F \;\;\text{s.t.}\;\; \langle A_{it}, W\rangle \ge 1
+#   \;\;\forall\, i,\; t\ne a_i, \tag{Att-SVM}$$
 #
 # and the narrow constraints are its support vectors. It is the argument by which gradient descent on separable data
 # finds the maximum-margin classifier {cite:p}`soudry2018implicit`, with pairs of tokens for data points. Two
