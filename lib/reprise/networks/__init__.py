@@ -3,5 +3,6 @@
 ``mlp``, ``committee``, ``attention``, ``attention_flow``, ``functional``, ``linearize``, ``cells``,
 ``task_vectors``, ``recurrent``, ``feedback``, ``parametrizations``, ``two_layer_linear``,
 ``prefix_attention``, ``attention_head``, ``transformer``, ``sequence_to_sequence``,
-``grid_recurrence``, ``positions``.
+``grid_recurrence``, ``linear_recurrence``,
+``positions``.
 """
