@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, minimize_scalar
 from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsRegressor
 
 from reprise.tasks.linear_regression import (
     LinearTasks,
@@ -11,9 +12,15 @@ from reprise.tasks.linear_regression import (
     gradient_descent,
     gradient_descent_pp,
     gram,
+    implied_weights,
+    nearest_neighbours,
+    online_descent,
     preconditioned_step,
+    prefixes,
     ridge,
+    ridge_path,
     sensitivity,
+    sequence_tokens,
     squared_error,
     tokens,
     unfitted,
@@ -73,6 +80,68 @@ def test_ridge_of_few_examples_is_the_smallest_solution(prompts, penalty):
         x = np.asarray(few.x[i])
         w = np.linalg.pinv(x.T @ x + penalty * np.eye(3), rcond=1e-12) @ x.T @ np.asarray(few.y[i])
         np.testing.assert_allclose(got[i], w @ np.asarray(few.query[i]), rtol=1e-8)
+
+
+def test_ridge_path_is_ridge_at_each_penalty(prompts):
+    penalties = np.array([0.01, 0.7, 20.0])
+    got = jax.jit(ridge_path)(prompts, penalties)
+    for penalty, one in zip(penalties, got, strict=True):
+        np.testing.assert_allclose(one, jax.jit(ridge)(prompts, penalty), rtol=1e-9)
+
+
+def test_neighbours_are_scikit_learns_with_padding_left_out(prompts):
+    present = np.arange(8) < 5
+    got = jax.jit(nearest_neighbours, static_argnums=1)(prompts, 3, present)
+    few = jax.jit(nearest_neighbours, static_argnums=1)(prompts, 3, np.arange(8) < 2)
+    for i in range(len(got)):
+        x, y, query = (np.asarray(part[i]) for part in prompts[:3])
+        model = KNeighborsRegressor(3).fit(x[:5], y[:5])
+        np.testing.assert_allclose(got[i], model.predict(query[None])[0], rtol=1e-12)
+        np.testing.assert_allclose(few[i], y[:2].mean(), rtol=1e-12)
+
+
+def test_online_descent_takes_the_examples_in_turn(prompts):
+    rates = np.linspace(0.1, 0.3, 8)
+    got = jax.jit(online_descent)(prompts, rates)
+    for i in range(len(got)):
+        w = np.zeros(3)
+        for x, y, rate in zip(np.asarray(prompts.x[i]), np.asarray(prompts.y[i]), rates, strict=True):
+            w -= rate * (w @ x - y) * x
+        np.testing.assert_allclose(got[i], w @ np.asarray(prompts.query[i]), rtol=1e-12)
+
+
+def test_sequence_tokens_hold_no_label_that_is_to_be_predicted(prompts):
+    tokens = np.asarray(jax.jit(sequence_tokens)(prompts.x, prompts.y))
+    x, y = np.asarray(prompts.x), np.asarray(prompts.y)
+    assert tokens.shape == (7, 8, 8)
+    np.testing.assert_array_equal(tokens[2, 4], np.r_[x[2, 4], x[2, 3], y[2, 3], 0])
+    np.testing.assert_array_equal(tokens[2, 0], np.r_[x[2, 0], 0, 0, 0, 0, 1])
+
+
+def test_prefixes_are_the_shorter_prompts(prompts):
+    several, present = jax.jit(prefixes)(prompts.x, prompts.y)
+    assert several.x.shape == (7, 7, 7, 3)
+    for n in (1, 4, 7):
+        shorter = Prompt(prompts.x[:, :n], prompts.y[:, :n], prompts.x[:, n], prompts.y[:, n])
+        one = jax.tree.map(lambda leaf, n=n: leaf[n - 1], several)
+        np.testing.assert_array_equal(one.target, shorter.target)
+        assert present[n - 1].sum() == n
+        padded, plain = (jax.jit(ridge, static_argnums=1)(p, 0.3) for p in (one, shorter))
+        np.testing.assert_allclose(padded, plain, rtol=1e-10)
+
+
+def test_implied_weights_of_a_linear_and_of_a_curved_predictor():
+    rng = np.random.default_rng(0)
+    queries, w = rng.normal(size=(50, 3)), rng.normal(size=(4, 3))
+    with jax.enable_x64(True):
+        found, share = jax.jit(implied_weights)(queries, w @ queries.T)
+        np.testing.assert_allclose(found, w, rtol=1e-9)
+        np.testing.assert_allclose(share, 1)
+        curved = w @ queries.T + rng.normal(size=(4, 50))
+        found, share = jax.jit(implied_weights)(queries, curved)
+        fit, residual, *_ = np.linalg.lstsq(queries, curved.T)
+    np.testing.assert_allclose(found, fit.T, rtol=1e-9)
+    np.testing.assert_allclose(1 - share, residual / (curved**2).sum(-1), rtol=1e-9)
 
 
 def test_gram_is_the_mean_of_token_products(prompts):

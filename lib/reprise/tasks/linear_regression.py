@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 from scipy.special import gammaln
 
 
@@ -359,6 +359,94 @@ def ridge(prompt: Prompt, penalty: Float[Array, ""] | float = 0.0) -> Float[Arra
     covariance = jnp.einsum("...nd,...ne->...de", prompt.x, prompt.x) + penalty * jnp.eye(dim)
     moment = jnp.einsum("...nd,...n->...d", prompt.x, prompt.y)
     return (_solve_positive(covariance, moment) * prompt.query).sum(-1)
+
+
+def ridge_path(prompt: Prompt, penalties: Float[Array, " penalties"]) -> Float[Array, "penalties ..."]:
+    r"""Predictions of `ridge` for many positive penalties, from one eigendecomposition of $XX^\top$ a prompt."""
+    covariance = jnp.einsum("...nd,...ne->...de", prompt.x, prompt.x)
+    values, vectors = jnp.linalg.eigh(covariance)
+    moment = jnp.einsum("...nd,...n->...d", prompt.x, prompt.y)
+    turn = lambda vector: jnp.einsum("...de,...d->...e", vectors, vector)
+    product = turn(moment) * turn(prompt.query)
+    return jax.lax.map(lambda penalty: (product / (values.clip(0) + penalty)).sum(-1), penalties)
+
+
+def nearest_neighbours(
+    prompt: Prompt, neighbours: int, present: Bool[Array, "*batch length"] | None = None
+) -> Float[Array, "*batch"]:
+    """Predict with the mean label of the examples nearest to the query (of all, if there are fewer).
+
+    Args:
+        prompt: the prompts.
+        neighbours: how many to average.
+        present: False for examples that are padding; broadcast over the batch.
+    """
+    distance = jnp.sum((prompt.x - prompt.query[..., None, :]) ** 2, -1)
+    if present is not None:
+        distance = jnp.where(present, distance, jnp.inf)
+    negative, nearest = jax.lax.top_k(-distance, min(neighbours, distance.shape[-1]))
+    counted = jnp.isfinite(negative)
+    labels = jnp.where(counted, jnp.take_along_axis(prompt.y, nearest, -1), 0.0)
+    return labels.sum(-1) / counted.sum(-1)
+
+
+def online_descent(prompt: Prompt, rates: Float[Array, " length"]) -> Float[Array, "*batch"]:
+    r"""Predict with one pass of descent over the examples: $w \leftarrow w - \eta_j(w^\top x_j - y_j)\,x_j$."""
+
+    def step(weights, example):
+        x, y, rate = example
+        return weights - rate * ((weights * x).sum(-1) - y)[..., None] * x, None
+
+    examples = jnp.moveaxis(prompt.x, -2, 0), jnp.moveaxis(prompt.y, -1, 0), rates
+    weights, _ = jax.lax.scan(step, jnp.zeros_like(prompt.query), examples)
+    return (weights * prompt.query).sum(-1)
+
+
+def sequence_tokens(
+    x: Float[Array, "*batch time dim"], y: Float[Array, "*batch time"]
+) -> Float[Array, "*batch time 2*dim+2"]:
+    """Examples as a causal transformer reads them to predict every label: token $k$ is $(x_k, x_{k-1}, y_{k-1}, s)$.
+
+    The prediction at $k$ can then depend on $x_k$ and on the examples before it, and on no later label. The flag $s$
+    is 1 in the first token, which has no example before it, and 0 in the others.
+    """
+    before = jnp.concatenate([x, y[..., None]], -1)[..., :-1, :]
+    before = jnp.pad(before, [(0, 0)] * (x.ndim - 2) + [(1, 0), (0, 0)])
+    flag = jnp.zeros_like(x[..., :1]).at[..., 0, :].set(1)
+    return jnp.concatenate([x, before, flag], -1)
+
+
+def prefixes(
+    x: Float[Array, "tasks time dim"], y: Float[Array, "tasks time"]
+) -> tuple[Prompt, Bool[Array, "time-1 1 time-1"]]:
+    """The prompts that a sequence of examples holds: the first 1, 2, ..., examples, and the next one as the query.
+
+    All have the length of the longest. Missing examples are zeros, which change neither $XX^\top$ nor $Xy$.
+
+    Returns:
+        Prompts with leading axes for the number of examples and for the task (their target is the query's label as it
+        stands in ``y``, noise included), and which examples are present.
+    """
+    longest = x.shape[1] - 1
+    present = jnp.tril(jnp.ones((longest, longest), bool))[:, None]
+    shown = lambda values: jnp.where(present.reshape(present.shape + (1,) * (values.ndim - 2)), values[:, :-1], 0)
+    return Prompt(shown(x), shown(y), jnp.moveaxis(x[:, 1:], 1, 0), y[:, 1:].T), present
+
+
+def implied_weights(
+    queries: Float[Array, "probes dim"], predictions: Float[Array, "*batch probes"]
+) -> tuple[Float[Array, "*batch dim"], Float[Array, "*batch"]]:
+    r"""The linear function that a predictor has formed of a prompt: least squares on its own predictions.
+
+    The squared distance of two predictors' implied weights is their implicit linear weight difference (Akyürek et al.
+    2023, section 4.1).
+
+    Returns:
+        The weights, and the share of the predictions' mean square that they explain ($R^2$).
+    """
+    weights = predictions @ jnp.linalg.pinv(queries).T
+    left = predictions - weights @ queries.T
+    return weights, 1 - (left**2).sum(-1) / (predictions**2).sum(-1)
 
 
 def _solve_positive(matrix: Float[Array, "*batch n n"], vector: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
