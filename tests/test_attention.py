@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,11 +8,12 @@ import pytest
 from reprise.networks.attention import (
     AttentionWeights,
     LinearAttention,
-    Products,
+    curvature_step_weights,
     gradient_step_weights,
     gram_attention,
     linear_attention,
     linear_stack,
+    newton_weights,
     products,
 )
 from reprise.networks.functional import ensemble
@@ -87,10 +90,10 @@ def test_constructed_layer_starts_from_given_weights(prompts):
 
 
 def test_gdpp_is_one_head(prompts):
-    rate, curvature = 0.9, 0.3
-    one = Products(-np.diag([curvature] * 3 + [rate])[None], np.diag([1.0, 1, 1, 0])[None])
-    token = jax.jit(jax.vmap(lambda g, e: linear_stack([one] * 2, g, e)))(gram(prompts), tokens(prompts)[1])
-    expected = jax.jit(gradient_descent_pp)(prompts, np.full(2, rate), np.full(2, curvature))
+    rates, curvatures = np.array([0.9, 0.4, 1.3]), np.array([0.1, 0.3, 0.2])
+    layers = [products(curvature_step_weights(3, *pair)) for pair in zip(rates, curvatures, strict=True)]
+    token = jax.jit(jax.vmap(lambda g, e: linear_stack(layers, g, e)))(gram(prompts), tokens(prompts)[1])
+    expected = jax.jit(gradient_descent_pp)(prompts, rates, curvatures)
     np.testing.assert_allclose(-token[:, -1], expected, rtol=1e-10)
 
 
@@ -108,3 +111,18 @@ def test_module_is_the_function_of_its_parameters():
     output, score = np.asarray(params["output"][...])[1], np.asarray(params["score"][...])[1]
     expected = token + sum(output[h] @ statistic @ score[h] @ token for h in range(2))
     np.testing.assert_allclose(moved[1], expected, rtol=1e-4)
+
+
+def test_constructed_layers_invert_by_newtons_method(prompts):
+    """Against the recurrence for the inverse in NumPy."""
+    x, y, query = (np.asarray(part) for part in prompts[:3])
+    second, moment = np.einsum("tni,tnj->tij", x, x) / 6, np.einsum("tni,tn->ti", x, y) / 6
+    scale = 1 / np.linalg.eigvalsh(second).max() ** 2
+    inverse = scale * second
+    e = np.concatenate([np.concatenate([x, query[:, None]], 1), np.zeros((20, 7, 3)), np.zeros((20, 7, 1))], -1)
+    e[:, :6, -1] = y
+    stack = jax.jit(lambda layers, e: functools.reduce(lambda e, w: linear_attention(w, e, context=6), layers, e))
+    for iterations in (0, 1, 2):
+        expected = np.einsum("ti,tij,tj->t", query, inverse, moment)
+        np.testing.assert_allclose(stack(newton_weights(3, scale, iterations), e)[:, -1, -1], expected, rtol=1e-10)
+        inverse = 2 * inverse - inverse @ second @ inverse

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from reprise.numerics.quadrature import gauss_hermite, gaussian_mean, gaussian_pair_mean
+from reprise.numerics.quadrature import christoffel, gauss_hermite, gauss_rule, gaussian_mean, gaussian_pair_mean
 
 
 def test_rule_integrates_polynomials_up_to_its_degree_and_no_further():
@@ -70,3 +70,31 @@ def test_pair_mean_broadcasts():
     k = jnp.array([0.1, 0.2, 0.3])
     found = gaussian_pair_mean(lambda u, v: u * v, k, 1.0, jnp.ones((2, 1)), nodes=4)
     np.testing.assert_allclose(found, np.broadcast_to(k, (2, 3)), rtol=1e-5)
+
+
+def test_gauss_rule_keeps_the_moments_of_weighted_points():
+    rng = np.random.default_rng(0)
+    points, weights = rng.gamma(3.0, size=5000), rng.uniform(0.5, 2, size=5000)
+    rule = gauss_rule(points, weights, 6)
+    mean = lambda degree: weights @ points**degree / weights.sum()
+    for degree in range(12):
+        assert rule.weights @ rule.points**degree == pytest.approx(mean(degree), rel=1e-9)
+    assert rule.weights @ rule.points**12 < (1 - 1e-5) * mean(12)
+    np.testing.assert_allclose(gauss_rule([3.0, 1.0, 2.0], None, 3).points, [1, 2, 3], rtol=1e-12)
+    np.testing.assert_allclose(
+        gauss_rule(gauss_hermite(9).points, gauss_hermite(9).weights, 5), gauss_hermite(5), atol=1e-12
+    )
+    with pytest.raises(ValueError, match="no rule"):
+        gauss_rule([1.0, 1.0, 2.0], None, 3)
+
+
+def test_christoffel_is_the_least_square_fit_of_one_minus_a_polynomial():
+    rng = np.random.default_rng(1)
+    points, weights = rng.uniform(0.2, 3, size=300), rng.uniform(0.5, 2, size=300)
+    found = christoffel(points, weights, 0.0, 4)
+    for degree in range(1, 5):
+        # q = 1 + c_1 s + ... + c_m s^m, fitted to zero
+        powers = points[:, None] ** np.arange(1, degree + 1) * np.sqrt(weights)[:, None]
+        _, (residual,), *_ = np.linalg.lstsq(powers, -np.sqrt(weights), rcond=None)
+        assert found[degree] == pytest.approx(residual / weights.sum(), rel=1e-9)
+    assert found[0] == 1

@@ -92,6 +92,59 @@ def gradient_step_weights(
     return AttentionWeights(select[None], select[None], value[None], rate * jnp.eye(dim + 1)[None])
 
 
+def curvature_step_weights(
+    dim: int, rate: Float[Array, ""] | float, curvature: Float[Array, ""] | float
+) -> AttentionWeights:
+    r"""Weights with which a layer performs one step of GD++ on tokens $(x, y)$.
+
+    As `gradient_step_weights`, with $W_V = -\operatorname{diag}(\gamma, \dots, \gamma, \eta)$: next to the step of size
+    $\eta$ on the labels, the layer maps all inputs by $x \mapsto (I - \frac{\gamma}{N}\sum_ix_ix_i^\top)x$. Several
+    layers are `reprise.tasks.linear_regression.gradient_descent_pp`. (von Oswald et al. 2023, section 3.)
+
+    Args:
+        dim: $d$, the size of $x$.
+        rate: $\eta$.
+        curvature: $\gamma$.
+    """
+    select = jnp.diag(jnp.ones(dim + 1).at[-1].set(0.0))
+    value = -jnp.diag(jnp.append(jnp.full(dim, curvature), rate))
+    return AttentionWeights(select[None], select[None], value[None], jnp.eye(dim + 1)[None])
+
+
+def newton_weights(dim: int, scale: float, iterations: int) -> list[AttentionWeights]:
+    r"""Layers that perform Newton's method for $S^{-1}$, $S = \frac1N\sum_ix_ix_i^\top$, and predict with the result.
+
+    A token is $(x, a, y)$, with $a = 0$ at the start and $y = 0$ for the query. The first layer writes
+    $a = \alpha Sx$; each of the next $k$ performs `reprise.numerics.newton_schulz.newton_inverse`'s update
+    $M \leftarrow 2M - MSM$ for $Mx$, and the last writes the prediction $x_q^\top M_k\frac1N\sum_iy_ix_i$ into the
+    query's $y$:
+
+    $$a \leftarrow a + \tfrac{\alpha}{N}\textstyle\sum_ix_i\,x_i^\top x,\qquad
+      a \leftarrow a - \tfrac{2^{k-1}}{N}\sum_ia_i\,x_i^\top a,\qquad
+      y_q \leftarrow y_q + \tfrac{2^k}{N}\sum_iy_i\,a_i^\top x_q .$$
+
+    A residual connection carries $a$ along once where Newton's method takes $2M$. So $a$ is $2^{-k}M_kx$, not $M_kx$,
+    and the factors in front of the sums make up for it, without rounding. (Fu et al. 2024 prove that $O(k)$ layers
+    suffice, with a construction that keeps $M_kx$ itself.)
+
+    Args:
+        dim: $d$, the size of $x$; tokens have size $2d + 1$.
+        scale: $\alpha$, below $2/\lVert S\rVert_2^2$ for convergence.
+        iterations: $k$.
+
+    Returns:
+        The $k + 2$ layers, first to last, for `linear_attention`.
+    """
+    take_x, take_a, take_y = jnp.split(jnp.eye(2 * dim + 1), [dim, 2 * dim])
+
+    def layer(query, key, value, written, gain):
+        return AttentionWeights(query[None], key[None], gain * value[None], written.T[None])
+
+    first = layer(take_x, take_x, take_x, take_a, scale)
+    newton = [layer(take_a, take_x, take_a, take_a, -(2.0 ** (k - 1))) for k in range(iterations)]
+    return [first, *newton, layer(take_x, take_a, take_y, take_y, 2.0**iterations)]
+
+
 def products(weights: AttentionWeights) -> Products:
     r"""The products that a linear layer depends on: $U_h = P_hW_{V,h}$ and $M_h = W_{K,h}^\top W_{Q,h}$."""
     return Products(weights.projection @ weights.value, weights.key.mT @ weights.query)

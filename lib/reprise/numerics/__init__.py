@@ -1,4 +1,5 @@
 """Special functions, quadrature and linear algebra.
 
-``bessel``, ``elementary``, ``high_precision``, ``linalg``, ``margins``, ``quadrature``, ``random_matrices``.
+``bessel``, ``elementary``, ``high_precision``, ``linalg``, ``margins``, ``newton_schulz``,
+``quadrature``, ``random_matrices``.
 """

@@ -1,6 +1,6 @@
 """Synthetic tasks with known answers.
 
-``linear_regression`` (prompts), ``condensed_prompts``, ``single_index``, ``binary_inputs``,
+``linear_regression`` (prompts), ``condensed_prompts``, ``prompt_spectra``, ``single_index``, ``binary_inputs``,
 ``word_analogies``, ``token_selection``, ``arrow_pointing``,
 ``boolean_functions`` (conjunctions, parities), ``planar`` (hulls, tours).
 """
