@@ -1,6 +1,6 @@
 """Differential equations and their solvers, on Diffrax.
 
 ``vector_fields`` right-hand sides · ``solver_costs`` a solver's own error and stiffness estimates, summed over a
-solve · ``taylor`` higher time derivatives of a solution · ``fixed_steps`` equal steps in a scan · ``reversible`` exact
+solve · ``taylor`` higher time derivatives of a solution · ``fixed_steps`` steps along a grid · ``reversible`` exact
 gradients in constant memory.
 """

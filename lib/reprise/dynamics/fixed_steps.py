@@ -1,4 +1,4 @@
-r"""Equal steps of a Diffrax solver in a scan: what training loops with few steps differentiate straight through."""
+r"""Steps of a Diffrax solver along a given grid, in a scan: what short trainings differentiate straight through."""
 
 from __future__ import annotations
 
@@ -8,45 +8,37 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 
 def fixed_steps(
     terms: PyTree[diffrax.AbstractTerm],
     solver: diffrax.AbstractSolver,
-    t0: float,
-    t1: float,
-    steps: int,
+    times: Float[Array, " steps_plus_1"],
     y0: PyTree,
     args: Any = None,
     *,
     save: Callable[[PyTree], Any] | None = None,
 ) -> tuple[PyTree, Any]:
-    r"""Solve a differential equation over $[t_0,t_1]$ in equal steps; autodiff gives the discrete solve's gradient.
+    r"""Solve a differential equation along a grid of times; autodiff gives the gradient of the discrete solve.
 
-    The numbers are those of `diffrax.diffeqsolve` with `diffrax.ConstantStepSize`. Without its step control, outputs,
-    events and adjoints there is much less to trace and to compile, which is what short trainings spend their time on.
-    Reverse mode stores the trajectory: for long ones take `diffrax.diffeqsolve` and its adjoints.
+    The numbers are those of `diffrax.diffeqsolve` with `diffrax.StepTo`. Without its step control, outputs, events and
+    adjoints there is much less to trace and to compile, which is what short trainings spend their time on. Reverse mode
+    stores the trajectory: for long ones take `diffrax.diffeqsolve` and its adjoints.
 
     Args:
         terms: as Diffrax takes them.
         solver: any Diffrax solver.
-        t0, t1: the interval; both may be traced.
-        steps: how many steps.
+        times: from the initial to the final time; may be traced. Where two are equal nothing happens, so that one
+            compiled program serves grids of different lengths, filled up with their last time.
         y0: initial state.
         args: passed on to the terms.
         save: if given, what to keep of the state after every step.
 
     Returns:
-        The state at ``t1``, and what was saved with a leading axis ``steps`` (or None).
-
-    Raises:
-        ValueError: fewer than one step.
+        The state at the last time, and what was saved with a leading axis ``steps`` (or None).
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}")
-    dtype = jnp.result_type(*jax.tree.leaves(y0))
-    times = t0 + (t1 - t0) * jnp.arange(steps + 1, dtype=dtype) / steps
+    times = jnp.asarray(times, jnp.result_type(*jax.tree.leaves(y0)))
     state = solver.init(terms, times[0], times[1], y0, args)
 
     def step(carry, now):
