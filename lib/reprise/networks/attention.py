@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -135,7 +136,7 @@ def newton_weights(dim: int, scale: float, iterations: int) -> list[AttentionWei
     Returns:
         The $k + 2$ layers, first to last, for `linear_attention`.
     """
-    take_x, take_a, take_y = jnp.split(jnp.eye(2 * dim + 1), [dim, 2 * dim])
+    take_x, take_a, take_y = np.split(np.eye(2 * dim + 1), [dim, 2 * dim])
 
     def layer(query, key, value, written, gain):
         return AttentionWeights(query[None], key[None], gain * value[None], written.T[None])

@@ -43,7 +43,9 @@ def prompt_spectrum(
     return Rule(values.ravel(), shares.ravel() / (tasks * np.trace(covariance)))
 
 
-def spectral_risk(spectrum: Rule, unfitted: Float[Array, " n"], noise: float = 0.0) -> Float[Array, ""]:
+def spectral_risk(
+    spectrum: Rule, unfitted: Float[Array, " n"], noise: float | Float[Array, ""] = 0.0
+) -> Float[Array, ""]:
     r"""The risk $R$ above, relative to predicting zero.
 
     Args:
@@ -53,7 +55,9 @@ def spectral_risk(spectrum: Rule, unfitted: Float[Array, " n"], noise: float = 0
     """
     points, weights = spectrum
     risk = (weights * unfitted**2).sum()
-    return risk + noise * (weights * (1 - unfitted) ** 2 / points).sum() if noise else risk
+    if isinstance(noise, float) and noise == 0:
+        return risk
+    return risk + noise * (weights * (1 - unfitted) ** 2 / points).sum()
 
 
 def ridge_risk(spectrum: Rule, noise: float) -> float:
