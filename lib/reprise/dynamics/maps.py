@@ -1,0 +1,76 @@
+r"""Differential equations as discrete-time systems: the map from one sample to the next, and its iterates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from reprise.dynamics.fixed_steps import fixed_steps
+from reprise.dynamics.runge_kutta import RK4
+
+Field = Callable[[Float[Array, ""], Float[Array, "*shape"], Any], Float[Array, "*shape"]]
+Map = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
+
+
+def flow_map(field: Field, dt: float, substeps: int = 1, solver: diffrax.AbstractSolver | None = None) -> Map:
+    r"""The map $y(t)\mapsto y(t+\mathrm dt)$ of an autonomous equation $\dot y=f(y)$, as a solver computes it.
+
+    Sampled solutions are its iterates, and its Jacobian is that of the discrete system itself, not an approximation.
+
+    Args:
+        field: right-hand side ``field(t, y, args)``, as for Diffrax; called with ``args=None``.
+        dt: time between samples.
+        substeps: equal steps that the solver takes in that time.
+        solver: a Diffrax solver; the classical Runge-Kutta method by default.
+
+    Raises:
+        ValueError: fewer than one substep.
+    """
+    if substeps < 1:
+        raise ValueError(f"substeps must be at least 1, not {substeps}")
+    # The plain scan over stages allows forward-mode differentiation too, which tangent vectors need.
+    solver, terms = solver or RK4(scan_kind="lax"), diffrax.ODETerm(field)
+    times = np.linspace(0.0, dt, substeps + 1)
+    return lambda y: fixed_steps(terms, solver, times, y)[0]
+
+
+def orbit(step: Map, start: Float[Array, "*shape"], length: int) -> Float[Array, " length *shape"]:
+    """The iterates ``step(start)``, ``step(step(start))``, ... of a map, ``length`` of them."""
+
+    def advance(y, _):
+        y = step(y)
+        return y, y
+
+    return jax.lax.scan(advance, jnp.asarray(start), length=length)[1]
+
+
+def orbit_with_growth(
+    step: Map, start: Float[Array, " dim"], tangent: Float[Array, " dim"], length: int
+) -> tuple[Float[Array, "length dim"], Float[Array, " length"]]:
+    r"""Iterates of a map, and the log factor by which each step stretches a tangent vector pushed along with them.
+
+    The vector goes through the Jacobians, $v\leftarrow Jv/\lVert Jv\rVert$, and turns towards the direction of fastest
+    growth. The mean of $\ln\lVert Jv\rVert$ over steps, the first ones left out, is the largest Lyapunov exponent per
+    step (Benettin et al. 1980). Divide it by the time between steps for the exponent per unit of time.
+
+    Args:
+        step: the map.
+        start: where the orbit begins; it is not among the iterates returned.
+        tangent: first vector, of any length but zero.
+        length: number of iterates.
+    """
+
+    def advance(carry, _):
+        state, vector = carry
+        state, vector = jax.jvp(step, (state,), (vector,))
+        size = jnp.sqrt(jnp.sum(vector**2))
+        return (state, vector / size), (state, jnp.log(size))
+
+    first = tangent / jnp.sqrt(jnp.sum(tangent**2))
+    return jax.lax.scan(advance, (start, first), length=length)[1]
