@@ -63,3 +63,23 @@ def ensemble(make: Callable[[nnx.Rngs], nnx.Module], keys: Key[Array, " seeds"])
     apply, _ = functional(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     params = jax.vmap(lambda key: functional(make(nnx.Rngs(key)))[1])(keys)
     return apply, params
+
+
+def drawn(shapes: PyTree[Any], rng: np.random.Generator, members: tuple[int, ...] = ()) -> PyTree[Array]:
+    """Parameters in the standard initialisation, drawn on the host: matrices $N(0, 1/n)$ with $n$ rows, vectors zero.
+
+    For networks made of `reprise.networks.mlp.Dense` layers it is their own initialisation, without the seconds that
+    XLA takes to compile generators of random numbers.
+
+    Args:
+        shapes: a pytree of arrays or of their shapes, such as `functional` gives for `flax.nnx.eval_shape` of a module.
+        rng: source of the numbers.
+        members: leading axes, one network each; all are drawn independently.
+    """
+
+    def draw(leaf):
+        shape = (*members, *leaf.shape)
+        values = rng.normal(size=shape) / leaf.shape[0] ** 0.5 if len(leaf.shape) == 2 else np.zeros(shape)
+        return values.astype(leaf.dtype)
+
+    return jax.tree.map(draw, shapes)
