@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 
-from reprise.networks.functional import ensemble, from_vector, functional
+from reprise.networks.functional import ensemble, ensemble_on_host, from_vector, functional
 from reprise.networks.mlp import MLP, count_parameters
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
@@ -50,6 +50,23 @@ def test_ensemble_is_the_stack_of_its_members():
     for i in range(3):
         np.testing.assert_allclose(together[i], make(nnx.Rngs(keys[i]))(x), rtol=1e-6)
     assert count_parameters(params) == 3 * (2 * 4 + 4 + 4 + 1)
+
+
+def test_ensemble_on_host_has_the_law_of_the_modules_own_initialisation():
+    make = lambda rngs: MLP([30, 20, 1], weight_std=2.0, bias_std=0.5, rngs=rngs)
+    generator = jax.random.normal
+    apply, params = ensemble_on_host(make, np.random.default_rng(0), 50)
+    assert jax.random.normal is generator
+    _, device = ensemble(make, jax.random.split(jax.random.key(0), 50))
+    assert jax.tree.structure(params) == jax.tree.structure(device)
+    for ours, theirs, std in zip(
+        *map(jax.tree.leaves, (params, device)), (0.5, 2 / 30**0.5, 0.5, 2 / 20**0.5), strict=True
+    ):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(jnp.std(ours), std, rtol=5 * ours.size**-0.5)
+    weight = np.asarray(params["layers"][0]["weight"][...]).reshape(50, -1)
+    assert np.abs(np.corrcoef(weight) - np.eye(50)).max() < 0.2
+    assert jax.vmap(apply, (0, None))(params, jnp.ones((4, 30))).shape == (50, 4, 1)
 
 
 def test_fit_is_gradient_descent_and_watches():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -83,3 +84,43 @@ def drawn(shapes: PyTree[Any], rng: np.random.Generator, members: tuple[int, ...
         return values.astype(leaf.dtype)
 
     return jax.tree.map(draw, shapes)
+
+
+def ensemble_on_host(
+    make: Callable[[nnx.Rngs], nnx.Module], rng: np.random.Generator, members: int
+) -> tuple[Apply, PyTree[Array]]:
+    """`ensemble` with its normal numbers drawn by NumPy: the module's own initialisation, whatever it is.
+
+    What XLA would spend on compiling one generator a parameter, often longer than a small network trains, is saved.
+    Where all parameters are plain matrices and vectors, `drawn` is simpler.
+
+    Args:
+        make: builds the module from its random streams; it draws with ``jax.random.normal`` only.
+        rng: source of the numbers.
+        members: how many networks.
+    """
+    module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+
+    @contextmanager
+    def normals(answer):
+        """Let ``jax.random.normal`` be answered from elsewhere while a module is built (that is, traced)."""
+        original = jax.random.normal
+        jax.random.normal = lambda key, shape=(), dtype=jnp.float32: answer(shape, dtype)
+        try:
+            yield
+        finally:
+            jax.random.normal = original
+
+    def build(answer):
+        with normals(answer):
+            return functional(make(nnx.Rngs(0)))[1]
+
+    asked = []
+    jax.eval_shape(lambda: build(lambda shape, dtype: asked.append((shape, dtype)) or jnp.zeros(shape, dtype)))
+    draws = [rng.normal(size=(members, *shape)).astype(dtype) for shape, dtype in asked]
+
+    def one(draws):
+        following = iter(draws)
+        return build(lambda *_: next(following))
+
+    return functional(module)[0], jax.jit(jax.vmap(one))(draws)
