@@ -115,14 +115,16 @@ class RecurrentBlocks(nnx.Module):
         depth: number of blocks.
         hidden: units of the MLPs; four times the width by default.
         memory: as in `GatedRecurrence`.
+        parallel: whether time is an associative scan or a loop, which on short sequences is as fast and compiles sooner.
         rngs: NNX random streams (``params``).
     """
 
     def __init__(
         self, inputs: int, width: int, outputs: int, *, depth: int, hidden: int | None = None,
-        memory: tuple[float, float] = (0.0, 4.0), rngs: nnx.Rngs,
+        memory: tuple[float, float] = (0.0, 4.0), parallel: bool = True, rngs: nnx.Rngs,
     ):  # fmt: skip
         hidden = 4 * width if hidden is None else hidden
+        self.parallel = parallel
         into = (2 * depth) ** -0.5
 
         def draw(*shape, scale=1.0):
@@ -145,7 +147,7 @@ class RecurrentBlocks(nnx.Module):
 
         def block(h, p):
             keyed = normalise(h) * p["gain"][0] + p["shift"][0]
-            h = h + gated_recurrence(keyed, p["project"], p["bias"], p["merge"])
+            h = h + gated_recurrence(keyed, p["project"], p["bias"], p["merge"], parallel=self.parallel)
             keyed = normalise(h) * p["gain"][1] + p["shift"][1]
             return h + jax.nn.gelu(keyed @ p["up"] + p["up_bias"]) @ p["down"] + p["down_bias"], None
 
