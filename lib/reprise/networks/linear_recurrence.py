@@ -115,7 +115,7 @@ class RecurrentBlocks(nnx.Module):
         depth: number of blocks.
         hidden: units of the MLPs; four times the width by default.
         memory: as in `GatedRecurrence`.
-        parallel: whether time is an associative scan or a loop, which on short sequences is as fast and compiles sooner.
+        parallel: whether time is an associative scan or a loop: as fast on short sequences, and sooner compiled.
         rngs: NNX random streams (``params``).
     """
 
