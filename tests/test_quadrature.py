@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from reprise.numerics.quadrature import christoffel, gauss_hermite, gauss_rule, gaussian_mean, gaussian_pair_mean
+from reprise.numerics.quadrature import (
+    chebyshev_integration,
+    christoffel,
+    gauss_hermite,
+    gauss_legendre,
+    gauss_rule,
+    gaussian_mean,
+    gaussian_pair_mean,
+)
 
 
 def test_rule_integrates_polynomials_up_to_its_degree_and_no_further():
@@ -103,3 +111,28 @@ def test_christoffel_is_the_least_square_fit_of_one_minus_a_polynomial():
     assert found[0] == 1
     with pytest.raises(ValueError, match="distinct"):
         christoffel([1.0, 2.0], None, 0.0, 2)
+
+
+def test_gauss_legendre_integrates_polynomials_up_to_its_degree_and_no_further():
+    points, weights = gauss_legendre(4, -1.0, 3.0)
+    error = lambda degree: weights @ points**degree - (3.0 ** (degree + 1) - (-1.0) ** (degree + 1)) / (degree + 1)
+    assert max(abs(error(degree)) for degree in range(8)) < 1e-10
+    assert abs(error(8)) > 1
+    assert np.all(np.diff(points) > 0)
+    assert weights.sum() == pytest.approx(4)
+
+
+def test_chebyshev_integration_goes_up_to_every_node():
+    points, matrix = chebyshev_integration(20, 0.5, 2.0)
+    assert (points[0], points[-1]) == (0.5, 2.0)
+    np.testing.assert_allclose(matrix @ np.exp(points), np.exp(points) - np.exp(0.5), atol=1e-13)
+    np.testing.assert_allclose(matrix[-1], integrate_by_clenshaw_curtis(20) * 0.75, atol=1e-14)
+    with pytest.raises(ValueError, match="nodes"):
+        chebyshev_integration(1)
+
+
+def integrate_by_clenshaw_curtis(nodes):
+    """Weights on [-1, 1] from the moments of Chebyshev polynomials."""
+    points = -np.cos(np.pi * np.arange(nodes) / (nodes - 1))
+    moments = [0.0 if k % 2 else 2 / (1 - k**2) for k in range(nodes)]
+    return np.linalg.solve(np.cos(np.outer(np.arange(nodes), np.arccos(points))), moments)

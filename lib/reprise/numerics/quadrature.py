@@ -5,6 +5,8 @@ $n$ nodes along an axis the rule is exact for polynomials of degree below $2n$, 
 the real axis its error falls exponentially in $\sqrt n$. With a kink (ReLU) it falls only like a power of $n$: use a
 closed form there.
 
+`gauss_legendre` and `chebyshev_integration` integrate smooth functions over an interval, and up to every node of it.
+
 `gauss_rule` condenses any number of weighted points, such as the eigenvalues of many matrices, into a few that have the
 same moments; `christoffel` is the least mean square that a polynomial can have over them.
 """
@@ -39,6 +41,52 @@ def gauss_hermite(nodes: int) -> Rule:
         raise ValueError(f"nodes must be at least 1, not {nodes}")
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     return Rule(points, weights / weights.sum())
+
+
+class Interval(NamedTuple):
+    r"""An integral over an interval as a sum, $\int_a^b f(t)\,dt \approx \sum_i w_i f(t_i)$; weights sum to $b-a$."""
+
+    points: Float[np.ndarray, " nodes"]
+    weights: Float[np.ndarray, " nodes"]
+
+
+def gauss_legendre(nodes: int, start: float = 0.0, end: float = 1.0) -> Interval:
+    """The Gauss-Legendre rule of an interval, in float64, points increasing (Abramowitz & Stegun 1964, 25.4.30).
+
+    Args:
+        nodes: number of points; exact for polynomials of degree up to ``2 * nodes - 1``.
+        start: $a$.
+        end: $b$.
+    """
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    return Interval(start + (end - start) * (points + 1) / 2, weights * (end - start) / 2)
+
+
+def chebyshev_integration(
+    nodes: int, start: float = 0.0, end: float = 1.0
+) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, "nodes nodes"]]:
+    r"""Integrals up to every node, spectrally: $\int_a^{t_i} f(t)\,dt \approx \sum_j Q_{ij} f(t_j)$.
+
+    The interpolating polynomial through the Chebyshev-Lobatto points, both ends included, is integrated exactly.
+    (Trefethen 2000, Spectral Methods in MATLAB, for the differential counterpart.)
+
+    Args:
+        nodes: number of points, at least 2; exact for polynomials of degree below it.
+        start: $a$, the first node.
+        end: $b$, the last node.
+
+    Returns:
+        The nodes, increasing, and $Q$.
+    """
+    if nodes < 2:
+        raise ValueError(f"nodes must be at least 2, not {nodes}")
+    points = -np.cos(np.pi * np.arange(nodes) / (nodes - 1))
+    values = np.polynomial.chebyshev.chebvander(points, nodes - 1)
+    integrals = np.stack(
+        [np.polynomial.chebyshev.Chebyshev.basis(k).integ(lbnd=-1)(points) for k in range(nodes)], axis=1
+    )
+    half = (end - start) / 2
+    return start + half * (points + 1), half * np.linalg.solve(values.T, integrals.T).T
 
 
 def gauss_rule(points: Float[ArrayLike, " n"], weights: Float[ArrayLike, " n"] | None, nodes: int) -> Rule:
