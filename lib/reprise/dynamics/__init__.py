@@ -3,7 +3,8 @@
 ``vector_fields`` right-hand sides · ``solver_costs`` a solver's own error and stiffness estimates, summed over a
 solve · ``taylor`` higher time derivatives of a solution · ``fixed_steps`` steps along a grid · ``reversible`` exact
 gradients in constant memory · ``controlled`` equations driven by a time series · ``runge_kutta`` solvers that Diffrax
-lacks · ``maps`` equations as discrete-time systems · ``chaotic`` chaotic systems · ``attractors`` occupation of state space, spectra · ``stochastic`` equations with diagonal noise:
-stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series · ``integral_equations`` equations
-whose solution depends on itself at all times, Picard's iteration.
+lacks · ``explicit`` Runge-Kutta methods with coefficients as arrays · ``maps`` equations as discrete-time systems ·
+``chaotic`` chaotic systems · ``attractors`` occupation of state space, spectra · ``stochastic`` equations with diagonal
+noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series ·
+``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration.
 """

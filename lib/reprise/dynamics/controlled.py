@@ -8,8 +8,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from reprise.dynamics.explicit import method
 from reprise.dynamics.fixed_steps import fixed_steps
-from reprise.dynamics.runge_kutta import RK4
 from reprise.networks.mlp import MLP, Dense
 
 
@@ -57,7 +57,7 @@ class NeuralCDE(nnx.Module):
             raise ValueError(f"slopes must be given at 2 * steps + 1 times, not {points}")
         at = lambda s: slopes[jnp.round(s * (points - 1)).astype(int)]
         terms = diffrax.ODETerm(lambda s, z, _: self.slope(z, at(s)))
-        z, _ = fixed_steps(terms, RK4(), np.linspace(0, 1, points // 2 + 1), self.initial(start))
+        z, _ = fixed_steps(terms, method(4), np.linspace(0, 1, points // 2 + 1), self.initial(start))
         return self.readout(z)
 
 

@@ -20,7 +20,7 @@ class ReversibleAdjoint(diffrax.AbstractAdjoint):
     and in terms of $w_n=y_n-\tfrac12f_nc_{n-1}$ it is undone without knowing $f_n$ first:
     $\hat y_n=2w_{n+1}-\hat y_{n+1}$ and $w_n=w_{n+1}-\tfrac12f_n(c_{n-1}+c_n)$. Each step of the backward pass
     reconstructs one state and pulls the cotangents through it, with a single evaluation of $f$ and of its
-    vector-Jacobian product (Kidger et al. 2021, arXiv:2105.13493; Kidger 2022, arXiv:2202.02435, section 5.3.2).
+    vector-Jacobian product (Kidger et al. 2021, arXiv:2105.13493; Kidger 2022, arXiv:2202.02435, chapter 5).
 
     The result is the gradient of the *discretised* solution, like that of `diffrax.RecursiveCheckpointAdjoint`, up to
     rounding. Memory does not grow with the number of steps but for one number each, the time of the step: ``max_steps``
