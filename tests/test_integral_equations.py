@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from reprise.dynamics.integral_equations import SeparableOperator, kernel_integral, picard, time_features
+from reprise.dynamics.integral_equations import (
+    AttentionOperator,
+    SeparableOperator,
+    kernel_integral,
+    picard,
+    time_features,
+)
 from reprise.networks.functional import functional
 from reprise.numerics.quadrature import chebyshev_integration, gauss_legendre
 
@@ -54,6 +60,30 @@ def test_separable_operator_integrates_its_integrand():
     by_hand = [[sum(weights * row) for row in np.asarray(pointwise(params, np.tile(one, (5, 1)), t, s))] for one in y]
     np.testing.assert_allclose(apply(params, y, points, weights), by_hand, atol=1e-6)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 2 * (6 * 4 + 5 * 3) + 2 * 4 + 5 * 3
+
+
+def test_attention_operator_is_a_ratio_of_integrals():
+    apply, params = functional(AttentionOperator(2, 3, hidden=4, rngs=nnx.Rngs(0)))
+    net = lambda name, x: np.tanh(x @ p[name][0] + p[name][1]) @ p[name][2] + p[name][3]
+    p = {
+        name: [
+            np.asarray(leaf, float) for layer in ("0", "1") for leaf in (layers[layer]["weight"], layers[layer]["bias"])
+        ]
+        for name in ("query", "key", "value")
+        for layers in [{str(i): {k: v[...] for k, v in params[name]["layers"][i].items()} for i in (0, 1)}]
+    }
+    points, weights = gauss_legendre(6)
+    y = np.random.default_rng(1).normal(size=6)
+    features = np.asarray(time_features(jnp.asarray(points), 2))
+    tokens = np.concatenate([y[:, None], features], 1)
+    queries, keys, values = net("query", features), net("key", tokens), net("value", tokens)
+    by_hand = np.zeros(6)
+    for h in range(2):
+        part = slice(3 * h, 3 * h + 3)
+        kernel = np.exp(queries[:, part] @ keys[:, part].T / 3**0.5)
+        by_hand += kernel @ (weights * values[:, h]) / (kernel @ weights)
+    got = jax.jit(apply)(params, *(np.asarray(a, np.float32) for a in (y, points, weights)))
+    np.testing.assert_allclose(got, by_hand, atol=1e-5)
 
 
 def test_time_features():

@@ -94,6 +94,43 @@ class SeparableOperator(nnx.Module):
         return jnp.sum(a * b * self.value(y[..., None]), -1)
 
 
+class AttentionOperator(nnx.Module):
+    r"""A learnable integral operator made of softmax attention, over tokens $(y(s_i), s_i)$:
+
+    $$(Ty)(t) = \sum_h \sum_i \mathrm{softmax}_i\Big(\frac{q_h(t)^\top k_h(y(s_i), s_i)}{\sqrt d} + \log w_i\Big)\,
+      v_h(y(s_i), s_i)$$
+
+    With the logarithms of a quadrature rule's weights on the scores, sums over tokens are integrals in numerator and
+    denominator, whatever the points; random points need none. (Zappala et al. 2022, section 3.2, one layer, with tanh
+    networks for $q$, $k$ and $v$.)
+
+    Args:
+        heads: attention heads $h$, summed.
+        channels: $d$, entries of a key.
+        hidden: units of the one hidden layer of each network.
+        frequencies: as in `time_features`.
+        rngs: NNX random streams (``params``).
+    """
+
+    def __init__(self, heads: int = 4, channels: int = 3, *, hidden: int = 12, frequencies: int = 2, rngs: nnx.Rngs):
+        self.heads, self.frequencies = heads, frequencies
+        seen = 2 * frequencies + 1
+        self.query = MLP([seen, hidden, heads * channels], activation=jnp.tanh, rngs=rngs)
+        self.key = MLP([seen + 1, hidden, heads * channels], activation=jnp.tanh, rngs=rngs)
+        self.value = MLP([seen + 1, hidden, heads], activation=jnp.tanh, rngs=rngs)
+
+    def __call__(
+        self, y: Float[Array, "*batch nodes"], points: Float[Array, " nodes"], weights: Float[Array, " nodes"]
+    ) -> Float[Array, "*batch nodes"]:
+        """$Ty$ at the points of a quadrature rule; arguments as in `SeparableOperator`."""
+        features = time_features(points, self.frequencies)
+        tokens = jnp.concatenate([y[..., None], jnp.broadcast_to(features, (*y.shape, features.shape[-1]))], -1)
+        split = lambda x: x.reshape(*x.shape[:-1], self.heads, -1)
+        queries, keys = split(self.query(features)), split(self.key(tokens))
+        scores = jnp.einsum("thd,...shd->...hts", queries, keys) / keys.shape[-1] ** 0.5
+        return jnp.einsum("...hts,...sh->...t", jax.nn.softmax(scores + jnp.log(weights), -1), self.value(tokens))
+
+
 def kernel_integral(
     kernel: Float[Array, "times nodes"], weights: Float[Array, " nodes"], values: Float[Array, "*batch nodes"]
 ) -> Float[Array, "*batch times"]:
