@@ -10,7 +10,7 @@ from scipy.stats import entropy
 
 from reprise.dynamics.attractors import occupation, power_spectrum, spectral_distance, state_space_divergence
 from reprise.dynamics.chaotic import Lorenz63
-from reprise.dynamics.maps import flow_map, orbit, orbit_with_growth
+from reprise.dynamics.maps import flow_map, log_product_norms, orbit, orbit_with_growth
 from reprise.dynamics.runge_kutta import RK4
 from reprise.networks.functional import functional
 from reprise.networks.piecewise_linear_rnn import ShallowPLRNN
@@ -150,7 +150,7 @@ def test_gradients_through_forcing_are_damped_by_each_step(model):
         exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), params)
         step = lambda z: apply(exact, z)
         data = np.random.default_rng(2).normal(size=(6, 3))
-        run = lambda start: force(step, jnp.asarray(data), 0.3, start)
+        run = lambda start: force(step, data, 0.3, start)
         start = jnp.array([0.1, -0.4, 0.2])
         through = jax.jacrev(lambda start: run(start).predictions[-1])(start)
         jacobians = jax.vmap(jax.jacfwd(step))(run(start).states)
@@ -164,3 +164,11 @@ def test_strengths():
     estimate = max(0, *(1 - 1 / np.exp(np.log(norms).mean(1))))
     assert float(adapted_strength(jacobians, 0.0)) == pytest.approx(estimate, rel=1e-4)
     assert float(adapted_strength(jacobians, 0.9, 0.99)) == pytest.approx(0.99 * 0.9 + 0.01 * estimate, rel=1e-4)
+
+
+def test_log_norms_of_products_are_those_of_numpy_and_do_not_overflow():
+    jacobians = np.random.default_rng(4).normal(size=(6, 2, 3, 3))
+    expected = [[np.linalg.norm(np.linalg.multi_dot([np.eye(3), *jacobians[: t + 1, b][::-1]]), 2) for b in (0, 1)]
+                for t in range(6)]  # fmt: skip
+    np.testing.assert_allclose(log_product_norms(jacobians), np.log(expected), rtol=1e-12)
+    assert log_product_norms(np.tile(1e3 * np.eye(2), (500, 1, 1)))[-1] == pytest.approx(500 * np.log(1e3))

@@ -4,7 +4,8 @@
 solve · ``taylor`` higher time derivatives of a solution · ``fixed_steps`` steps along a grid · ``reversible`` exact
 gradients in constant memory · ``controlled`` equations driven by a time series · ``runge_kutta`` solvers that Diffrax
 lacks · ``explicit`` Runge-Kutta methods with coefficients as arrays · ``maps`` equations as discrete-time systems ·
-``chaotic`` chaotic systems · ``attractors`` occupation of state space, spectra · ``stochastic`` equations with diagonal
+``chaotic`` chaotic systems · ``attractors`` occupation of state space, spectra ·
+``model_reduction`` projection and interpolation of an ODE layer · ``stochastic`` equations with diagonal
 noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series ·
 ``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration.
 """

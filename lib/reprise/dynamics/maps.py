@@ -74,3 +74,21 @@ def orbit_with_growth(
 
     first = tangent / jnp.sqrt(jnp.sum(tangent**2))
     return jax.lax.scan(advance, (start, first), length=length)[1]
+
+
+def log_product_norms(jacobians: Float[np.ndarray, "length *batch dim dim"]) -> Float[np.ndarray, " length *batch"]:
+    r"""$\ln\lVert J_t\cdots J_1\rVert_2$ for $t=1,\dots,T$; the products are rescaled on the way and never overflow.
+
+    Args:
+        jacobians: $J_1,\dots,J_T$, time first, then any batch axes.
+    """
+    product, scale = np.eye(jacobians.shape[-1]), 0.0
+    scaled, scales = [], []
+    for jacobian in np.asarray(jacobians, float):
+        product = jacobian @ product
+        size = np.sqrt(np.sum(product**2, axis=(-2, -1)))
+        scale = scale + np.log(size)
+        product = product / size[..., None, None]
+        scaled.append(product)
+        scales.append(scale)
+    return np.stack(scales) + np.log(np.linalg.norm(np.stack(scaled), 2, axis=(-2, -1)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import diffrax
 import numpy as np
+from jaxtyping import Float
 
 
 class RK4(diffrax.AbstractERK):
@@ -31,3 +33,35 @@ class RK4(diffrax.AbstractERK):
         """One step from ``t0`` to ``t1``; its error estimate is None."""
         y1, _, *rest = super().step(terms, t0, t1, y0, args, solver_state, made_jump)
         return y1, None, *rest
+
+
+def steps_on_host(
+    field: Callable[[float, np.ndarray], np.ndarray],
+    times: Float[np.ndarray, " steps_plus_1"],
+    y0: Float[np.ndarray, "*shape"],
+    tableau: diffrax.ButcherTableau = RK4.tableau,
+) -> Float[np.ndarray, " steps_plus_1 *shape"]:
+    r"""Steps of an explicit Runge-Kutta method along a grid, in NumPy and double precision.
+
+    For sweeps over equations of many sizes, each of which XLA would have to compile; otherwise take
+    `reprise.dynamics.fixed_steps.fixed_steps`, whose numbers these are.
+
+    Args:
+        field: right-hand side ``field(t, y)``.
+        times: from the initial to the final time.
+        y0: initial state.
+        tableau: of the method, such as ``diffrax.Tsit5.tableau``.
+
+    Returns:
+        The state at all ``times``.
+    """
+    y = np.asarray(y0, float)
+    states = [y]
+    for t, h in zip(times[:-1], np.diff(times), strict=True):
+        slopes = [field(t, y)]
+        for share, row in zip(tableau.c, tableau.a_lower, strict=True):
+            ahead = sum(a * k for a, k in zip(row, slopes, strict=True) if a)
+            slopes.append(field(t + share * h, y + h * ahead))
+        y = y + h * sum(b * k for b, k in zip(tableau.b_sol, slopes, strict=True) if b)
+        states.append(y)
+    return np.stack(states)

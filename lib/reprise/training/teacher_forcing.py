@@ -43,13 +43,14 @@ def force(
             teacher forcing; see `sparse_strength`.
         start: $z_0$, by default $\bar z_0$.
     """
+    data = jnp.asarray(data)
     strength = jnp.broadcast_to(jnp.asarray(strength, data.dtype), (len(data) - 1,))
 
     def advance(state, now):
         target, alpha = now
-        state = (1 - alpha) * state + alpha * target
-        ahead = step(state)
-        return ahead, (ahead, state)
+        forced = (1 - alpha) * state + alpha * target
+        ahead = step(forced)
+        return ahead, (ahead, forced)
 
     return Forced(*jax.lax.scan(advance, data[0] if start is None else start, (data[:-1], strength))[1])
 
