@@ -92,12 +92,15 @@ def div(memory: Memory, numerator: slice, denominator: slice, write: slice) -> M
 
 
 def aff(
-    memory: Memory, left: slice, right: slice, write: slice, left_map: Float[np.ndarray, "out left"],
-    right_map: Float[np.ndarray, "out right"], bias: Float[np.ndarray, " out"] | float = 0.0,
+    memory: Memory, left: slice, right: slice, write: slice, left_map: Float[np.ndarray, "out left"] | float,
+    right_map: Float[np.ndarray, "out right"] | float, bias: Float[np.ndarray, " out"] | float = 0.0,
 ) -> Memory:  # fmt: skip
-    """In every column, ``left_map @ left + right_map @ right + bias``."""
-    value = memory[..., left] @ left_map.T + memory[..., right] @ right_map.T + bias
-    return memory.at[..., write].set(value)
+    """In every column, ``left_map @ left + right_map @ right + bias``; a number for a map multiplies the register."""
+
+    def mapped(matrix, register):
+        return memory[..., register] * matrix if np.ndim(matrix) == 0 else memory[..., register] @ matrix.T
+
+    return memory.at[..., write].set(mapped(left_map, left) + mapped(right_map, right) + bias)
 
 
 def load(
@@ -145,9 +148,7 @@ def ridge_round(dim: int, penalty: float = 1.0) -> Program:
     r = _registers(x=d, y=1, P=square, b=d, u=d, s=1, M=square, z=d, w=d)
     inverse = np.eye(d).ravel() / penalty
     state = slice(r["P"].start, r["b"].stop)
-    one = np.eye(1)
-    start = [_aff("P = I/λ,\\ b = 0", state, state, state, np.zeros((square + d,) * 2), np.zeros((square + d,) * 2),
-                  np.concatenate([inverse, np.zeros(d)]))]  # fmt: skip
+    start = [_aff("P = I/λ,\\ b = 0", state, state, state, 0.0, 0.0, np.concatenate([inverse, np.zeros(d)]))]
     return Program(
         r,
         start,
@@ -156,12 +157,12 @@ def ridge_round(dim: int, penalty: float = 1.0) -> Program:
             _mov("P,\\ b", state, 2),
             _mul("u = P x", (d, d, 1), r["P"], r["x"], r["u"]),
             _mul("s = u^T x", (1, d, 1), r["u"], r["x"], r["s"]),
-            _aff("s = s + 1", r["s"], r["s"], r["s"], one, 0 * one, 1.0),
+            _aff("s = s + 1", r["s"], r["s"], r["s"], 1.0, 0.0, 1.0),
             _mul("M = u u^T", (d, 1, d), r["u"], r["u"], r["M"]),
             _div("M = M / s", r["M"], r["s"], r["M"]),
-            _aff("P = P - M", r["P"], r["M"], r["P"], np.eye(square), -np.eye(square)),
+            _aff("P = P - M", r["P"], r["M"], r["P"], 1.0, -1.0),
             _mul("z = y x", (d, 1, 1), r["x"], r["y"], r["z"]),
-            _aff("b = b + z", r["b"], r["z"], r["b"], np.eye(d), np.eye(d)),
+            _aff("b = b + z", r["b"], r["z"], r["b"], 1.0, 1.0),
             _mul("w = P b", (d, d, 1), r["P"], r["b"], r["w"]),
         ],
         "w",
@@ -183,7 +184,6 @@ def descent_round(dim: int, rate: float, penalty: float = 0.0) -> Program:
     """
     d = dim
     r = _registers(x=d, y=1, w=d, p=1, g=d)
-    one, eye = np.eye(1), np.eye(d)
     return Program(
         r,
         [],
@@ -191,10 +191,10 @@ def descent_round(dim: int, rate: float, penalty: float = 0.0) -> Program:
             _mov("x", r["x"], 1),
             _mov("w", r["w"], 2),
             _mul("p = x^T w", (1, d, 1), r["x"], r["w"], r["p"]),
-            _aff("p = p - y", r["p"], r["y"], r["p"], one, -one),
+            _aff("p = p - y", r["p"], r["y"], r["p"], 1.0, -1.0),
             _mul("g = p x", (d, 1, 1), r["x"], r["p"], r["g"]),
-            _aff("g = g + λw", r["g"], r["w"], r["g"], eye, penalty * eye),
-            _aff("w = w - 2αg", r["w"], r["g"], r["w"], eye, -2 * rate * eye),
+            _aff("g = g + λw", r["g"], r["w"], r["g"], 1.0, penalty),
+            _aff("w = w - 2αg", r["w"], r["g"], r["w"], 1.0, -2 * rate),
         ],
         "w",
     )
