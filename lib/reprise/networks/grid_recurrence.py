@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -81,13 +82,30 @@ def scan_grid(gates: GridGates, inputs: Float[Array, "x y *heads channels"]) -> 
         gates: one set for each node, and each head where there are heads.
         inputs: $u$, any number of channels that share gates.
     """
-    across, down = inputs.shape[:2]
+    return _unskewed(_scan_diagonals(*jax.tree.map(_skewed, (gates, inputs))), inputs.shape[1])
 
-    def skew(a: Array) -> Array:
-        """``[x, y, ...]`` to ``[x + y, x, ...]``, zero where there is no node."""
-        padded = jnp.pad(a, [(0, 0), (0, across)] + [(0, 0)] * (a.ndim - 2))
-        flat = padded.reshape(-1, *a.shape[2:])[:-across]
-        return flat.reshape(across, across + down - 1, *a.shape[2:]).swapaxes(0, 1)
+
+def _skewed(a: Float[Array, "x y *rest"]) -> Float[Array, "diagonals x *rest"]:
+    """``[x + y, x, ...]``, zero where there is no node."""
+    across, down, *rest = a.shape
+    padded = jnp.pad(a, [(0, 0), (0, across)] + [(0, 0)] * len(rest))
+    flat = padded.reshape(-1, *rest)[:-across]
+    return flat.reshape(across, across + down - 1, *rest).swapaxes(0, 1)
+
+
+def _unskewed(a: Float[Array, "diagonals x *rest"], down: int) -> Float[Array, "x y *rest"]:
+    """The inverse of `_skewed`."""
+    _, across, *rest = a.shape
+    flat = jnp.pad(a.swapaxes(0, 1).reshape(-1, *rest), [(0, across)] + [(0, 0)] * len(rest))
+    return flat.reshape(across, across + down, *rest)[:, :down]
+
+
+def _scan_diagonals(gates: GridGates, inputs: Float[Array, "diagonals x *heads channels"]):
+    """`scan_grid` on skewed arrays.
+
+    Gates that stand where there is no node do no harm as long as inputs there are zero: nothing enters the grid from
+    beyond its border, and what has left it does not return.
+    """
 
     def step(arriving, node):
         horizontal, vertical = arriving
@@ -99,74 +117,19 @@ def scan_grid(gates: GridGates, inputs: Float[Array, "x y *heads channels"]) -> 
         )
         return (jnp.concatenate([jnp.zeros_like(right[:1]), right[:-1]]), below), read
 
-    empty = jnp.zeros_like(inputs[:, 0])
-    _, read = jax.lax.scan(step, (empty, empty), (jax.tree.map(skew, gates), skew(inputs)))
-    read = read.swapaxes(0, 1)  # [x, x + y, ...]
-    flat = jnp.pad(read.reshape(-1, *read.shape[2:]), [(0, across)] + [(0, 0)] * (read.ndim - 2))
-    return flat.reshape(across, across + down, *read.shape[2:])[:, :down]
-
-
-class Block(NamedTuple):
-    """A rectangle of ``w`` by ``l`` nodes as one linear operator.
-
-    Attributes:
-        rl, rt, bl, bt: transitions from the edges entering left (``l`` of them) or at the top (``w``) to those leaving
-            right (``l``) or at the bottom (``w``), shape ``[out, in]``.
-        sr, sb: sources, from the nodes to the edges leaving right and at the bottom, ``[out, w, l]``.
-        ml, mt: marks, from the edges entering left and at the top to the nodes, ``[w, l, in]``.
-        gate: influence of the nodes on one another, ``[w, l, w, l]`` (reader first).
-    """
-
-    rl: Array
-    rt: Array
-    bl: Array
-    bt: Array
-    sr: Array
-    sb: Array
-    ml: Array
-    mt: Array
-    gate: Array
-
-
-def _transpose(block: Block) -> Block:
-    """The block with the two directions of the grid exchanged."""
-    swap = lambda a, *axes: jnp.swapaxes(a, *axes)
-    b = block
-    return Block(
-        b.bt, b.bl, b.rt, b.rl, swap(b.sb, 1, 2), swap(b.sr, 1, 2), swap(b.mt, 0, 1), swap(b.ml, 0, 1),
-        swap(swap(b.gate, 0, 1), 2, 3),
-    )  # fmt: skip
-
-
-def merge_horizontally(a: Block, b: Block) -> Block:
-    """One block from two neighbours, ``b`` to the right of ``a``: what leaves ``a`` rightwards enters ``b``."""
-    dot = lambda p, q: jnp.tensordot(p, q, 1)
-    cat = jnp.concatenate
-    none = jnp.zeros((a.bt.shape[0], b.bt.shape[1]), a.bt.dtype)
-    return Block(
-        rl=dot(b.rl, a.rl),
-        rt=cat([dot(b.rl, a.rt), b.rt], 1),
-        bl=cat([a.bl, dot(b.bl, a.rl)], 0),
-        bt=cat([cat([a.bt, none], 1), cat([dot(b.bl, a.rt), b.bt], 1)], 0),
-        sr=cat([dot(b.rl, a.sr), b.sr], 1),
-        sb=cat([cat([a.sb, jnp.zeros_like(a.sb)], 1), cat([dot(b.bl, a.sr), b.sb], 1)], 0),
-        ml=cat([a.ml, dot(b.ml, a.rl)], 0),
-        mt=cat([cat([a.mt, jnp.zeros_like(b.mt)], 2), cat([dot(b.ml, a.rt), b.mt], 2)], 0),
-        gate=cat([cat([a.gate, jnp.zeros_like(a.gate)], 2), cat([dot(b.ml, a.sr), b.gate], 2)], 0),
-    )
-
-
-def merge_vertically(a: Block, b: Block) -> Block:
-    """One block from two neighbours, ``b`` below ``a``."""
-    return _transpose(merge_horizontally(_transpose(a), _transpose(b)))
+    empty = jnp.zeros_like(inputs[0])
+    return jax.lax.scan(step, (empty, empty), (gates, inputs))[1]
 
 
 def influence_by_merging(gates: GridGates) -> Float[Array, "x y x y"]:
     r"""The influence $G_{nm}$ of every node's input on every node's reading, by merging blocks in $2\log_2$ levels.
 
-    Single nodes are blocks of size one; blocks are doubled alternately to the right and downwards until one covers the
-    grid. All merges of a level are independent of one another, so that the depth is logarithmic where `scan_grid`'s
-    is linear (Pöppel et al. 2025, section on parallelisation). $h = G u$ is what `scan_grid` returns.
+    A block of $w\times l$ nodes is a matrix. Its columns are what enters: $l$ edges on the left, $w$ at the top, and
+    the nodes' inputs; its rows are what leaves: $l$ edges on the right, $w$ at the bottom, and the nodes' readings. So
+    it holds transitions, sources, marks and the influence of its nodes on one another. Single nodes are blocks of size
+    one; blocks are doubled alternately to the right and downwards until one covers the grid. All merges of a level are
+    independent of one another, so that the depth is logarithmic where `scan_grid`'s is linear (Pöppel et al. 2025,
+    section on parallelisation). $h = G u$ is what `scan_grid` returns.
 
     Args:
         gates: no head axes (map over them); a square grid whose side is a power of two.
@@ -177,19 +140,32 @@ def influence_by_merging(gates: GridGates) -> Float[Array, "x y x y"]:
     side, other = gates.source.shape[:2]
     if side != other or side & (side - 1):
         raise ValueError(f"the grid must be square with a side that is a power of two, not {side} by {other}")
-    t, s, m = gates.transition, gates.source, gates.mark
-    one = lambda a, rank: a.reshape(side, side, *[1] * rank)
-    blocks = Block(
-        one(t[..., 0, 0], 2), one(t[..., 0, 1], 2), one(t[..., 1, 0], 2), one(t[..., 1, 1], 2),
-        one(s[..., 0], 3), one(s[..., 1], 3), one(m[..., 0], 3), one(m[..., 1], 3),
-        jnp.zeros((side, side, 1, 1, 1, 1), t.dtype),
-    )  # fmt: skip
-    everywhere = lambda merge: jax.vmap(jax.vmap(merge))
-    pair = lambda b, pick: jax.tree.map(pick, b)
-    for _ in range(side.bit_length() - 1):
-        blocks = everywhere(merge_horizontally)(pair(blocks, lambda a: a[::2]), pair(blocks, lambda a: a[1::2]))
-        blocks = everywhere(merge_vertically)(pair(blocks, lambda a: a[:, ::2]), pair(blocks, lambda a: a[:, 1::2]))
-    return blocks.gate[0, 0]
+    readings = jnp.concatenate([gates.mark, jnp.zeros_like(gates.mark[..., :1])], -1)[..., None, :]
+    blocks = jnp.concatenate([jnp.concatenate([gates.transition, gates.source[..., None]], -1), readings], -2)
+    w = l = 1  # noqa: E741
+    while w < side:
+        first, second = _two_blocks(w, l)
+        rows = np.r_[second[0], first[1], second[1], first[2], second[2]]
+        columns = np.r_[first[0], first[1], second[1], first[2], second[2]]
+        blocks, w = _connect(blocks[::2], blocks[1::2], slice(l), rows, columns), 2 * w
+        first, second = _two_blocks(w, l)
+        nodes = np.concatenate([first[2].reshape(w, l), second[2].reshape(w, l)], 1).ravel()
+        rows, columns = np.r_[first[0], second[0], second[1], nodes], np.r_[first[0], second[0], first[1], nodes]
+        blocks, l = _connect(blocks[:, ::2], blocks[:, 1::2], slice(l, l + w), rows, columns), 2 * l  # noqa: E741
+    return blocks[0, 0, -side * side :, -side * side :].reshape(side, side, side, side)
+
+
+def _two_blocks(w, l):  # noqa: E741
+    """Indices of two blocks' parts (horizontal edges, vertical edges, nodes) when one follows the other."""
+    size = l + w + w * l
+    return (np.split(start + np.arange(size), [l, l + w]) for start in (0, size))
+
+
+def _connect(a, b, edges, rows, columns):
+    """Two blocks as one: what leaves ``a`` by ``edges`` enters ``b``. Of all their rows and columns it keeps some."""
+    through = b[..., :, edges] @ a[..., edges, :]
+    both = [jnp.concatenate([a, jnp.zeros_like(a)], -1), jnp.concatenate([through, b], -1)]
+    return jnp.concatenate(both, -2)[..., rows, :][..., columns]
 
 
 def influence_on_graph(
@@ -235,20 +211,15 @@ class GridRecurrence(nnx.Module):
 
     def __call__(self, tokens: Float[Array, "batch x y inputs"]) -> Float[Array, "batch x y width"]:
         """The average over flips of what each node reads."""
-        batch, across, down, _ = tokens.shape
-        values = (tokens @ self.value[...]).reshape(batch, across, down, self.heads, -1)
-        gates = jax.nn.sigmoid(
-            jnp.einsum("bxyi,ifgh->fgbxyh", tokens, self.weight[...]) + self.bias[...][:, :, None, None, None]
-        )
-        flip = lambda a, i: jnp.flip(a, ((), (-4,), (-3,), (-4, -3))[i]) if i else a
-
-        def run(gates, values):
-            share, source, mark = gates
-            made = directed_gates(share, mark=mark)
-            return scan_grid(made._replace(source=made.source * source[..., None]), values)
-
-        turned = jnp.stack([jnp.flip(gates[i], ((), (2,), (3,), (2, 3))[i]) for i in range(4)], 1)
-        inputs = jnp.stack([flip(values, i) for i in range(4)])
-        read = jax.vmap(jax.vmap(run, (1, 0)), (1, 0))(turned, inputs)
-        mean = sum(flip(read[i], i) for i in range(4)) / 4
-        return mean.reshape(batch, across, down, -1)
+        flips = ((), (1,), (2,), (1, 2))
+        # Tokens are flipped and skewed, rather than all that is made of them.
+        turned = jnp.stack([jnp.flip(tokens, axes) for axes in flips])
+        nodes = _skewed(jnp.moveaxis(turned, (2, 3), (0, 1)))  # [diagonal, x, flip, batch, inputs]
+        logits = jnp.einsum("dxfbi,ifgh->gdxfbh", nodes, self.weight[...])
+        share, source, mark = jax.nn.sigmoid(logits + self.bias[...].swapaxes(0, 1)[:, None, None, :, None])
+        gates = directed_gates(share, mark=mark)
+        gates = gates._replace(source=gates.source * source[..., None])
+        values = (nodes @ self.value[...]).reshape(*share.shape, -1)
+        read = _unskewed(_scan_diagonals(gates, values), tokens.shape[2])
+        read = jnp.moveaxis(read.reshape(*read.shape[:4], -1), (0, 1), (2, 3))
+        return sum(jnp.flip(read[i], axes) for i, axes in enumerate(flips)) / len(flips)
