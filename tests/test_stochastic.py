@@ -52,6 +52,8 @@ def test_euler_with_a_driving_path_is_the_recursion_written_out():
         z = z + (times[n] - z * path[n]) * (times[n + 1] - times[n]) + (0.3 * z + path[n]) * dw[n]
     np.testing.assert_allclose(last, z, rtol=1e-12)
     np.testing.assert_allclose(saved[-1], z, rtol=1e-12)
+    with pytest.raises(ValueError, match="7 increments"):
+        solve_on_grid(sde, jnp.ones(3), times[:-1], dw)
 
 
 def test_shared_noise_cancels_in_a_quadratic_potential_and_zero_absorbs():

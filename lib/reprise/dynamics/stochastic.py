@@ -1,8 +1,8 @@
 r"""Stochastic differential equations with diagonal noise: classes that are stable by construction, and Euler's scheme.
 
 All equations are in the sense of Itô. A `DiagonalSDE` holds drift and diffusion and hands them to Diffrax as terms;
-`solve_on_grid` drives one step of a Diffrax solver along a fixed grid with given Brownian increments, so that solutions
-of different equations, or from different starts, can share their noise.
+`solve_on_grid` drives a Diffrax solver along a fixed grid with given Brownian increments, so that solutions of
+different equations, or from different starts, can share their noise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import lineax
 from jaxtyping import Array, Float, PyTree
+
+from reprise.dynamics.fixed_steps import fixed_steps
 
 # A function of time, state and whatever else drives the equation, with values of the state's shape.
 Coefficient = Callable[[Float[Array, ""], Float[Array, "*shape"], Any], Float[Array, "*shape"]]
@@ -87,11 +89,10 @@ def solve_on_grid(
     solver: diffrax.AbstractSolver | None = None,
     save: Callable[[Float[Array, "*shape"]], Any] | None = lambda z: z,
 ) -> tuple[Float[Array, "*shape"], Any]:
-    r"""Solve along a fixed grid with given Brownian increments: a scan over steps of a Diffrax solver.
+    r"""Solve along an equally spaced grid with given Brownian increments: `fixed_steps` with tables of noise and path.
 
     The default solver is Euler-Maruyama, $z_{n+1}=z_n+f\,h+g\odot\Delta W_n$, with coefficients at the start of the
-    step. `diffrax.diffeqsolve` does the same with step size control, many ways to save, and adjoints, and takes
-    seconds to compile; this takes a fraction of one.
+    step.
 
     Args:
         sde: the equation.
@@ -100,22 +101,24 @@ def solve_on_grid(
         times: the grid, shape ``[steps + 1]``.
         increments: $\Delta W_n\sim N(0,h)$, shape ``[steps, ...]``, where ``...`` broadcasts to the shape of ``z0``.
         inputs: if given, a pytree with leading axis ``steps``: the driving path $x$ in each step.
-        solver: a Diffrax solver of Itô equations that needs no more of the noise than its increment.
+        solver: a Diffrax solver of Itô equations that looks at the noise and the path once a step.
         save: what to keep of the state after every step; None keeps nothing.
 
     Returns:
         The state at the last time, and what was saved, with a leading axis ``steps`` (or None).
+
+    Raises:
+        ValueError: times and increments do not fit.
     """
-    solver = diffrax.Euler() if solver is None else solver
-
-    def step(z, now):
-        t0, t1, dw, x = now
-        terms = sde.terms(lambda t0, t1: jnp.broadcast_to(dw, z.shape))
-        state = solver.init(terms, t0, t1, z, x)
-        z, *_ = solver.step(terms, t0, t1, z, x, state, made_jump=False)
-        return z, None if save is None else save(z)
-
-    return jax.lax.scan(step, z0, (times[:-1], times[1:], increments, inputs))
+    steps = len(increments)
+    if len(times) != steps + 1:
+        raise ValueError(f"{steps} increments need {steps + 1} times, not {len(times)}")
+    times, increments, inputs = jax.tree.map(jnp.asarray, (times, increments, inputs))
+    index = lambda t: jnp.round((t - times[0]) * (steps / (times[-1] - times[0]))).astype(int)
+    now = lambda t: jax.tree.map(lambda table: table[index(t)], inputs)
+    looked_up = DiagonalSDE(lambda t, z, _: sde.drift(t, z, now(t)), lambda t, z, _: sde.diffusion(t, z, now(t)))
+    terms = looked_up.terms(lambda t0, t1: jnp.broadcast_to(increments[index(t0)], z0.shape))
+    return fixed_steps(terms, diffrax.Euler() if solver is None else solver, times, z0, save=save)
 
 
 def lyapunov_exponents(
@@ -134,13 +137,15 @@ def lyapunov_exponents(
     Args:
         sde: an equation with coefficients linear in ``z``.
         z0: where to start.
-        times, increments, solver: as for `solve_on_grid`.
+        times, increments, solver: as for `solve_on_grid`; the grid may have any spacing.
     """
+    solver = diffrax.Euler() if solver is None else solver
     norm = lambda z: jnp.sqrt(jnp.sum(z**2, axis=-1))
 
     def step(carry, now):
-        z, total = carry
-        z, _ = solve_on_grid(sde, z, now[0], now[1][None], solver=solver, save=None)
+        (z, total), (ends, dw) = carry, now
+        terms = sde.terms(lambda t0, t1: jnp.broadcast_to(dw, z.shape))
+        z, _ = fixed_steps(terms, solver, ends, z)
         size = norm(z)
         return (z / size[..., None], total + jnp.log(size)), None
 
