@@ -1,4 +1,4 @@
-# The book's pipeline: execute -> assemble -> scoreboard -> book -> verdicts.
+# The book's pipeline: execute -> assemble -> figures, scoreboard -> book -> verdicts.
 #
 #   snakemake --cores all                              the whole book
 #   snakemake --cores all execute                      the runs only
@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
 from reprise import paths
-from reprise.press import orders
+from reprise.press import figures, orders
 
 PROFILE = config.get("profile", "ci")
 BUILD = str(paths.build())
@@ -26,7 +26,7 @@ def cores(wildcards):
     return CARDS[orders.read(Path(f"{wildcards.run}.order")).slug].cores
 
 
-localrules: execute, assemble, pages, scoreboard, reference, book, verdicts
+localrules: execute, assemble, pages, figure, figures, scoreboard, reference, book, verdicts
 
 
 wildcard_constraints:
@@ -62,6 +62,16 @@ rule pages:
     input: expand("book/papers/{slug}.ipynb", slug=CARDS)
 
 
+rule figure:
+    input: "book/papers/{slug}.ipynb", "lib/reprise/press/figures.py"
+    output: "book/_generated/figures/{slug}.svg"
+    shell: "{PYTHON} reprise.press.figures {wildcards.slug}"
+
+
+rule figures:
+    input: expand("book/_generated/figures/{slug}.svg", slug=figures.wanted(Path("book")))
+
+
 rule scoreboard:
     input:
         expand(f"{BUILD}/executed/ci/{{slug}}.json", slug=CARDS),
@@ -88,6 +98,7 @@ rule reference:
 rule book:
     input:
         rules.pages.input,
+        rules.figures.input,
         rules.scoreboard.output,
         rules.reference.output,
         sorted(p for p in Path("book").rglob("*") if p.is_file() and not {"papers", "_generated", "api"} & set(p.parts)),
