@@ -670,8 +670,9 @@ plt.show()
 # The page says nothing about large language models. Later work has made the one-layer result a theorem: the best layer takes
 # one step of gradient descent ({doc}`optimal-one-step-in-context`), and gradient flow finds it
 # ({doc}`trained-linear-transformers`). It has extended the result to more layers {cite:p}`ahn2023transformers` and to loops {cite:p}`gatmiry2024can`, found
-# related algorithms in full transformers on the same task {cite:p}`garg2022what,akyurek2023what`, and questioned how far it
-# carries over to models trained on text {cite:p}`shen2024position`.
+# ridge regression in full transformers on the same task {cite:p}`garg2022what` ({doc}`in-context-learning-algorithm`) and the pace of Newton's
+# method in deep ones ({doc}`in-context-higher-order`), and questioned how far it carries over to models trained on text
+# {cite:p}`shen2024position`.
 #
 # ## Things to try
 #

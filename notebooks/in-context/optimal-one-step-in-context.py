@@ -628,7 +628,7 @@ plt.show()
 # With one or two examples there is little to choose: both predictors can only shrink. Then ridge regression inverts
 # $X^\top X$ while the layer must make do with its average. Both curves fall as $1/n$ in the end, towards
 # $d(d + 1 + \sigma^2)/n$ and $d\sigma^2/n$: the layer needs $(d + 1 + \sigma^2)/\sigma^2$ times as many examples. What full transformers, with
-# more layers and nonlinearities, make of the same task is the question of {cite:t}`akyurek2023what`.
+# more layers and nonlinearities, make of the same task is the question of {doc}`in-context-learning-algorithm`.
 #
 # ## What differs from the paper
 #
@@ -648,7 +648,8 @@ plt.show()
 #
 # Related theory reaches the same layer from other sides: {cite:t}`ahn2023transformers` for the landscape of one and several
 # layers, {cite:t}`zhang2024trained` for the path of gradient flow. The empirical observations that called for a proof are in
-# {cite:t}`vonoswald2022transformers` and {cite:t}`akyurek2023what`.
+# {cite:t}`vonoswald2022transformers` and {cite:t}`akyurek2023what`. {doc}`in-context-higher-order` lays the layer's risk
+# beside those of deeper stacks.
 #
 # ## Things to try
 #

@@ -50,7 +50,8 @@
 #
 # a sum over all paths, with one factor $T$ for each edge-to-edge turn. $G$ plays the role that the attention matrix
 # has in a transformer; multiplied by query-key products it becomes gated linear attention, the architecture that
-# {doc}`in-context-gradient-descent` and {doc}`trained-linear-transformers` study without gates.
+# {doc}`in-context-gradient-descent` and {doc}`trained-linear-transformers` study without gates. On a sequence, with a gate
+# for each channel, it is the transformer's rival in {doc}`in-context-discrete-functions`.
 #
 # On a grid every node has two incoming edges (from the left, from above) and two outgoing ones (right, down), so that
 # $S$ and $M$ are two numbers each and $T$ is a $2\times2$ matrix: eight gates per node.

@@ -675,7 +675,7 @@ plt.show()
 # $\lambda/3$ of a weight whose input has variance $\lambda$, too little for most inputs (grey: how common they
 # are), too much for the rare large ones. To do better a layer would have to divide by a variance that it finds in
 # the prompt, and one layer of linear attention cannot divide by anything that is not in its weights. Deeper stacks
-# can, by iterating {cite:p}`fu2024transformers`.
+# can, by iterating ({doc}`in-context-higher-order`).
 
 # %%
 final = random_risks[:, -1]
