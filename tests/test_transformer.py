@@ -104,6 +104,12 @@ def test_without_positions_and_mask_it_is_equivariant(x):
     np.testing.assert_allclose(apply(params, x[:, order]), apply(params, x)[:, order], atol=1e-5)
 
 
+def test_positions_may_be_given_one_by_one(model, x):
+    at = np.array([[3, 1, 0, 4, 2]] * 4)
+    expected = model.embedding(x) + np.asarray(model.positions[...])[at]
+    np.testing.assert_allclose(model.embed(x, jnp.asarray(at)), expected, atol=1e-6)
+
+
 def test_refusals(model):
     with pytest.raises(ValueError, match="multiple of heads"):
         make(heads=3)

@@ -4,5 +4,5 @@
 ``task_vectors``, ``recurrent``, ``feedback``, ``parametrizations``, ``two_layer_linear``,
 ``prefix_attention``, ``attention_head``, ``transformer``, ``sequence_to_sequence``,
 ``grid_recurrence``, ``linear_recurrence``,
-``piecewise_linear_rnn``, ``positions``.
+``piecewise_linear_rnn``, ``positions``, ``latent_tokens`` (appended to a cache).
 """

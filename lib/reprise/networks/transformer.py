@@ -9,12 +9,13 @@ parameter, with the blocks along the leading axis, and run in a scan: compiling 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from reprise.networks.mlp import Dense
 
@@ -80,11 +81,16 @@ class Transformer(nnx.Module):
         """Outputs at all positions. ``mask`` is as in `body`."""
         return self.read(self.body(self.embed(x), mask=mask)[0])
 
-    def embed(self, x: Float[Array, "*batch time inputs"], start: int = 0) -> Float[Array, "*batch time width"]:
-        """The residual stream before the first block, for tokens at positions ``start``, ``start + 1``, ..."""
+    def embed(
+        self, x: Float[Array, "*batch time inputs"], start: int | Int[Array, "*batch time"] = 0
+    ) -> Float[Array, "*batch time width"]:
+        """The residual stream before the first block, for tokens at positions ``start``, ``start + 1``, ... or, if
+        ``start`` is an array, at these positions (not checked: an array may be traced)."""
         h = self.embedding(x)
         if not self.length:
             return h
+        if not isinstance(start, int):
+            return h + self.positions[...][start]
         if start + x.shape[-2] > self.length:
             raise ValueError(f"positions {start} to {start + x.shape[-2] - 1}, but there are {self.length} embeddings")
         return h + self.positions[start : start + x.shape[-2]]
@@ -132,6 +138,28 @@ class Transformer(nnx.Module):
 
     def _split(self, x):
         return jnp.moveaxis(x.reshape(*x.shape[:-1], self.heads, -1), -2, -3)
+
+
+def draw_parameters(shapes: PyTree[Any], rng: np.random.Generator) -> PyTree[np.ndarray]:
+    """A `Transformer`'s parameters drawn on the host, from the distributions that its constructor draws from.
+
+    Nothing is compiled, which for a small network takes longer than to train it.
+
+    Args:
+        shapes: of the parameters, such as `reprise.networks.functional.functional` gives for `flax.nnx.eval_shape` of
+            a transformer.
+        rng: NumPy's generator.
+    """
+
+    def draw(path, leaf):
+        name = jax.tree_util.keystr(path)
+        if any(part in name for part in ("bias", "shift", "gain")):
+            return np.full(leaf.shape, "gain" in name, np.float32)
+        fan_in = leaf.shape[-1] if "positions" in name else leaf.shape[-2]
+        into = 2 * leaf.shape[0] if "merge" in name or "down" in name else 1
+        return (rng.normal(size=leaf.shape) / np.sqrt(fan_in * into)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def normalise(h: Float[Array, "*batch width"], floor: float = 1e-5) -> Float[Array, "*batch width"]:

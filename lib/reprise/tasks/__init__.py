@@ -3,5 +3,5 @@
 ``linear_regression`` (prompts), ``condensed_prompts``, ``prompt_spectra``, ``single_index``, ``binary_inputs``,
 ``word_analogies``, ``token_selection``, ``arrow_pointing``,
 ``boolean_functions`` (conjunctions, parities), ``planar`` (hulls, tours),
-``irregular_series`` (with missing values).
+``irregular_series`` (with missing values), ``markov_mixture``.
 """
