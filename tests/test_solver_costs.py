@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reprise.dynamics.solver_costs import CostTracking, accumulated_costs, step_costs
+from reprise.dynamics.solver_costs import CostTracking, accumulated_costs, costs_at, step_costs
 
 MATRIX = np.array([[-0.5, 2.0, 0.0], [-2.0, -0.3, 0.4], [0.2, 0.0, -1.0]])
 
@@ -61,6 +61,23 @@ def test_sums_run_over_the_accepted_steps_and_leave_the_solution_alone():
         sums = accumulated_costs(tracked)
         np.testing.assert_allclose(sums.error, jnp.sum(by_hand.error.mean(1) * h), rtol=1e-9)
         np.testing.assert_allclose(sums.stiffness, jnp.sum(by_hand.stiffness.mean(1)), rtol=1e-9)
+
+
+def test_one_random_step_is_the_sum_in_expectation():
+    with jax.enable_x64(True):
+        save = diffrax.SaveAt(t0=True, steps=True, solver_state=True)
+        tracked = solve(CostTracking(diffrax.Tsit5(), eps=0.0), start(), 2.0, saveat=save)
+        steps = int(tracked.stats["num_accepted_steps"])
+        at = jax.jit(lambda t: costs_at(diffrax.Tsit5(), field, tracked.ts, tracked.ys, t, 2.0))
+        found = [at(t) for t in tracked.ts[:steps]]
+        mean = np.mean([costs.error.mean() * h for costs, h in found])
+        np.testing.assert_allclose(mean, accumulated_costs(tracked).error / steps, rtol=1e-9)
+        # Between two visited times: the state of a fine solve, the size of the step around it.
+        t = 0.4 * tracked.ts[2] + 0.6 * tracked.ts[3]
+        fine = diffrax.diffeqsolve(diffrax.ODETerm(field), diffrax.Tsit5(), 0.0, t, 0.01, start(), 2.0).ys[0]
+        costs, h = at(t)
+        np.testing.assert_allclose(h, tracked.ts[3] - tracked.ts[2])
+        np.testing.assert_allclose(costs.error, step_costs(diffrax.Tsit5(), field, t, fine, h, 2.0).error, rtol=0.02)
 
 
 def test_gradient_goes_through_the_steps_of_the_solver():

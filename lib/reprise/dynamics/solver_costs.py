@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from reprise.dynamics.explicit import method
 
 
 class SolverCosts(NamedTuple):
@@ -123,6 +126,43 @@ def step_costs(
     state = solver.init(terms, t, t + h, z, args)
     _, error, dense, _, _ = solver.step(terms, t, t + h, z, args, state, made_jump=False)
     return _costs(solver, error, dense["k"], h, eps)
+
+
+def costs_at(
+    solver: diffrax.AbstractERK,
+    field: Callable[[Float[Array, ""], Float[Array, "*batch dim"], Any], Float[Array, "*batch dim"]],
+    times: Float[Array, " slots"],
+    states: Float[Array, "slots *batch dim"],
+    t: Float[Array, ""],
+    args: Any = None,
+    *,
+    eps: float = 0.0,
+) -> tuple[SolverCosts, Float[Array, ""]]:
+    r"""Estimates at one time of a solution: one step more of the solver, of the size that it took there.
+
+    The state at ``t`` is found from the last visited one by a classical Runge-Kutta step (of length zero if ``t`` is a
+    visited time). Gradients flow into that state and the estimates; times and step sizes are held fixed. Local
+    regularisation (Pal et al. 2023, arXiv:2303.02262) penalises $E(t)\,|h|$ at a single random $t$: uniform in time,
+    or uniform among the visited times, in which case its mean is $R_E$ over the number of steps.
+
+    Args:
+        solver: as for `CostTracking`.
+        field: right-hand side ``field(t, z, args)``.
+        times: of the initial state and of all accepted steps, increasing, filled up with infinities
+            (``SaveAt(t0=True, steps=True)``).
+        states: at these times.
+        t: from the first visited time to before the last.
+        args: passed on to ``field``.
+        eps: added under the square root of every norm.
+
+    Returns:
+        The estimates per sample, and the size $h$ of the step that contains ``t``.
+    """
+    times, t = jax.lax.stop_gradient((times, t))
+    step = jnp.clip(jnp.sum(times <= t) - 1, 0, jnp.sum(jnp.isfinite(times)) - 2)
+    h = times[step + 1] - times[step]
+    z, *_ = method(4).step(diffrax.ODETerm(field), times[step], t, states[step], args, None, made_jump=False)
+    return step_costs(solver, field, t, z, h, args, eps=eps), h
 
 
 def _costs(solver, error, increments, h, eps) -> SolverCosts:
