@@ -471,7 +471,7 @@ axes[0].set(
     xlabel=r"ridge strength $\lambda$", ylabel="SPD(transformer, ridge)", xscale="log",
     yscale="log",
 )  # fmt: skip
-axes[0].legend(loc="upper left")
+axes[0].legend(loc="lower left")
 ends = np.array([0.05, 2.0])
 axes[1].plot(ends, ends, color=THEORY, ls="--", label=r"Bayes: $\lambda = \sigma^2$")
 axes[1].set(
