@@ -64,7 +64,7 @@ batch = 32  # prompts in a training step, all fresh
 steps = 500  # Adam steps of every network
 transformer_rate = 0.01  # Adam's largest rate for the transformers
 recurrent_rate = 0.01  # the same for the recurrent networks
-test_prompts = 2000  # prompts of each kind behind a reported accuracy
+test_prompts = 1000  # prompts of each kind behind a reported accuracy
 
 # %%
 from concurrent.futures import ThreadPoolExecutor
@@ -458,8 +458,8 @@ plt.show()
 # can see why: for a conjunction the examples need not be looked up one by one. What was seen can be *added up*: which
 # values each variable took in positive examples, which literals a negative example put in doubt. A running average
 # over the prompt, the recurrent layer's state, has room for such tallies. The paper finds the same for several
-# attention-free architectures on its easy classes, and a lead of attention on others, nearest neighbours among them,
-# which do need looking up.
+# attention-free architectures on a range of classes. Where single examples have to be looked up, as for the nearest
+# neighbour's label or for a query that was seen before, attention has the advantage of its construction.
 #
 # ## A hard class: parity
 #
@@ -524,13 +524,13 @@ plt.show()
 # each of the three rates. All that it gains over one half comes from inputs that *have* occurred, whose labels
 # attention can look up (dashed).
 #
-# The obstacle is the search, not the representation. A parity is a function of its whole input: change one relevant
-# bit and the label changes. Any two different parities agree on exactly half of all inputs, so a guess that is nearly
-# right ($S$ with one variable missing) scores no better than a wild one, and the loss has no slope that leads from
-# the one to the other. Methods that only see averages of a loss over random inputs need a number of steps exponential
-# in $n$ for such a class {cite:p}`kearns1998efficient,shalev2017failures`. A conjunction with a literal missing, in
-# contrast, is mostly right already. With six bits and far more steps a network does in the end get past this plateau,
-# see the last section.
+# The obstacle is the search, not the representation. A conjunction can be learned in parts: with one literal missing
+# most predictions are right already, so each small improvement of the network's procedure pays at once. Parities give
+# no partial credit. Any two different parities agree on exactly half of all inputs, so a guess for $S$ with one
+# variable missing scores no better than a wild one, and a procedure that performs elimination up to its last step is
+# worth as little as none. Training finds hardly any slope to follow. For learning a single parity from examples this
+# is a theorem: methods that only see averages over random inputs need a number of steps that is exponential in $n$
+# {cite:p}`kearns1998efficient,shalev2017failures`.
 #
 # ## Learning from a teacher
 #
@@ -552,7 +552,7 @@ paper.report(
     samples=gain,
 )
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels, for two and three literals. Accuracy on prompts with a teaching sequence jumps to one directly after it, marked by a dotted line; on random prompts transformer and Bayes learner get there only slowly."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels, for two and three literals. Accuracy on prompts with a teaching sequence is one and stays there after its end, marked by a dotted line; on random prompts transformer and Bayes learner get there only slowly."}}
 fig, axes = plt.subplots(1, 2, sharey=True, figsize=(7.6, 3.6))
 for ax, r in zip(axes, (min(literals), max(literals)), strict=True):
     with_teacher, alone = test_taught[2] == r + 2, number == r + 2
@@ -588,16 +588,15 @@ plt.show()
 # In the paper's words, the network has learned two algorithms for one task and selects by the prompt: a statistical
 # one for random examples, and one that reads a lesson, where it matters which bits differ between the first two
 # examples, and which single bit was flipped in each of the others. What can be seen from outside is that the same
-# weights are steps away from the optimum on prompts of one kind, and at the optimum on those of the other. An exact
-# learner needs only one algorithm for both: once a single function is left, it is certain, whatever the prompt looks
-# like.
+# weights stay below the optimum on prompts of one kind, and reach it on those of the other. An exact learner needs
+# only one algorithm for both: once a single function is left, it is certain, whatever the prompt looks like.
 #
 # ## What differs from the paper
 #
 # - **Size.** $n = 6$ bits, 20 examples and networks of two blocks, where the paper has up to 28 bits, prompts of up
-#   to 140 examples, 12 blocks, and training runs a hundred times as long. With 64 inputs and a handful of literals
-#   the exact Bayes learner can be computed, which the paper's sizes do not allow; but repeated inputs are frequent,
-#   which is why queries new to the prompt are counted apart.
+#   to 140 examples, 12 blocks, and far longer training. With 64 inputs and a handful of literals the exact Bayes
+#   learner can be computed, which the paper's sizes do not allow; but repeated inputs are frequent, which is why
+#   queries new to the prompt are counted apart.
 # - **Classes.** Conjunctions stand for the easy end and parities for the hard one. By negating inputs and labels a
 #   conjunction becomes a disjunction, so nothing new would be seen there. The paper also has DNF and CNF formulas,
 #   threshold functions, sparse parities and nearest-neighbour labels, and finds accuracies between the two ends.
