@@ -11,7 +11,6 @@ bounds an analytic kernel is the memory traffic of its result: the time of copyi
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from peers import peer_python
 from report import arguments, report
 from reprise.kernels import layers
 from reprise.kernels.activations import ERF, RELU
@@ -66,18 +66,6 @@ CASES = [
 ]  # fmt: skip
 
 
-def peer_python() -> Path:
-    """The Python of the peer's environment, which is made if it is missing."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "reprise" / "neural-tangents-0.6.5"
-    python = cache / "bin" / "python"
-    if not (cache / "ready").exists():
-        print(f"making an environment for Neural Tangents in {cache} ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", cache], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        (cache / "ready").touch()
-    return python
-
-
 def timed(call) -> float:
     start = time.perf_counter()
     jax.block_until_ready(call())
@@ -97,7 +85,7 @@ def race(calls: dict, seconds: float = 6.0, least: int = 5) -> dict[str, tuple[f
 
 def main() -> None:
     options = arguments(__doc__)
-    python, rng = peer_python(), np.random.default_rng(0)
+    python, rng = peer_python("neural-tangents-0.6.5", PACKAGES), np.random.default_rng(0)
     inputs, rows, ratios, ours = {}, [], {"analytic": [], "empirical": []}, {}
     for name, shape in CASES:
         inputs[f"{name} | {' x '.join(map(str, shape))}"] = rng.normal(size=shape).astype(np.float32)
