@@ -15,10 +15,11 @@
 #
 # A differential equation is short-sighted. What happens next depends on the state now, and on nothing else. A neural
 # ODE {cite:p}`chen2018neural` inherits this from its name: its network $f_\theta(t, z(t))$ sees one moment at a time
-# ({doc}`opening-the-blackbox` is about what that costs). Many systems are not like that. Populations of neurons drive
-# one another across the whole cortex and with delays, stress in a material depends on all that was done to it before,
-# light scattered at one place illuminates every other. Such systems are described by *integral equations*, in which
-# the solution at one time depends on the solution at all times,
+# ({doc}`neural-differential-equations` is about such models, {doc}`opening-the-blackbox` about what they cost). Many
+# systems are not like that. Populations of neurons drive one another across the whole cortex and with delays, stress
+# in a material depends on all that was done to it before, light scattered at one place illuminates every other. Such
+# systems are described by *integral equations*, in which the solution at one time depends on the solution at all
+# times,
 #
 # $$y(t) = f(t) + \int G\big(y(s), t, s\big)\,ds .$$
 #
@@ -441,7 +442,7 @@ paper.report(
     samples=nie_ratios,
 )
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: for one held-out free function the part y minus f; NIE's curve covers the true one, the direct network is close, the neural ODE far off. Right: test errors of six methods on a logarithmic scale, NIE's lowest by more than an order of magnitude."}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: for one held-out free function the part y minus f; NIE's curve covers the true one, the direct network is close, the neural ODE far off. Right: test errors of six methods on a logarithmic scale, NIE's by far the lowest."}}
 colors = {
     "NIE": PALETTE["blue"],
     "NIE, once": PALETTE["cyan"],
@@ -478,12 +479,11 @@ plt.show()
 # Left: what the interaction adds to the free function, for the test function where it adds most. Right: errors of all
 # methods; dots are single networks, the dotted line is the error of leaving out the interaction altogether.
 #
-# NIE is ahead by more than an order of magnitude, with the same number of parameters, and the reason is not attention
-# to detail but the right hypothesis. The map from $f$ to $y$ is complicated: it contains $T$, $T$ applied to itself,
-# and so on. The map $T$ is simple, and NIE leaves the rest to the solver. The network that is applied once (light
-# blue) has the same $T_\theta$ to offer and fits the data worse: it has to squeeze what eight applications do into
-# one. The neural ODE has all of $f$ but must pass the influence of late times on early ones through a scalar that
-# runs forward.
+# NIE is far ahead, with the same number of parameters, and the reason is not attention to detail but the right
+# hypothesis. The map from $f$ to $y$ is complicated: it contains $T$, $T$ applied to itself, and so on. The map $T$
+# is simple, and NIE leaves the rest to the solver. The network that is applied once (light blue) has the same
+# $T_\theta$ to offer and fits the data worse: it has to squeeze what eight applications do into one. The neural ODE
+# has all of $f$ but must pass the influence of late times on early ones through a scalar that runs forward.
 #
 # ## Did it learn *the* operator?
 #
@@ -741,10 +741,10 @@ plt.show()
 # paper goes on to prove that sums of such operators can approximate any regular integral operator.
 #
 # How good is attention as a *model*? ANIE's bar in the comparison above answers for this equation: with equally many
-# parameters and as many steps it learns slower than products, by far. A kernel $e^{q^\top k}$ is positive and
-# normalised, and the waves of $K$, with their changes of sign, have to be put together from differences of heads. The
-# paper's case for attention is made on space-time data in two dimensions and more, where quadrature rules are out of
-# reach and attention over sampled points is not.
+# parameters and nearly as many steps it has learned less than products have, by far. A kernel $e^{q^\top k}$ is
+# positive and normalised, and the waves of $K$, with their changes of sign, have to be put together from differences
+# of heads. The paper's case for attention is made on space-time data in two dimensions and more, where quadrature
+# rules are out of reach and attention over sampled points is not.
 #
 # ## What differs from the paper
 #
