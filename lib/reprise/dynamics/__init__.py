@@ -8,5 +8,6 @@ lacks · ``explicit`` Runge-Kutta methods with coefficients as arrays · ``maps`
 ``model_reduction`` projection and interpolation of an ODE layer · ``stochastic`` equations with diagonal
 noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series ·
 ``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration ·
-``singular`` equations with singular points · ``elasticity`` large deformations of triangulated bodies.
+``singular`` equations with singular points · ``elasticity`` large deformations of triangulated bodies ·
+``fractional_noise`` fractional Brownian motion, Markov approximations.
 """
