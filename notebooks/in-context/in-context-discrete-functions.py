@@ -591,6 +591,11 @@ plt.show()
 # weights stay below the optimum on prompts of one kind, and reach it on those of the other. An exact learner needs
 # only one algorithm for both: once a single function is left, it is certain, whatever the prompt looks like.
 #
+# How much of the gain is in the training, and how much in the examples? Train without any lesson (`taught = 0`, see
+# the last section) and show a lesson nevertheless: with the default seed the networks are then right in 94% of the
+# cases, against 81% after as many random examples. Most of the gain is in the examples, for a learner that is nearly
+# exact to begin with; what training on lessons adds is the last step, from nearly always to always.
+#
 # ## What differs from the paper
 #
 # - **Size.** $n = 6$ bits, 20 examples and networks of two blocks, where the paper has up to 28 bits, prompts of up
@@ -610,10 +615,11 @@ plt.show()
 #
 # ## Things to try
 #
-# - `reprise run in-context-discrete-functions -p taught 0.0`: no teacher in training. Does the network, as the Bayes
-#   learner would, make full use of a teaching sequence that it meets for the first time?
-# - `reprise run in-context-discrete-functions -p literals [1,5]`: a wider range of difficulty; the Bayes learner
-#   needs more examples, and the networks fall further behind.
+# - `reprise run in-context-discrete-functions -p taught 0.0`: no teacher in training. Lessons help all the same, but
+#   the claim's bar of 0.95 is missed; and at the first positions of random prompts both networks now follow the Bayes
+#   learner, as they no longer have to reckon with a lesson.
+# - `reprise run in-context-discrete-functions -p literals [1,5]`: a wider range of difficulty. Does the gap to the
+#   Bayes learner grow?
 # - `reprise run in-context-discrete-functions -p forced 0.0`: without balancing the most frequent label becomes a
 #   strong guess and all learners look good; compare what is left of the gap.
 # - `reprise run in-context-discrete-functions -p steps 20000 -p batch 256` (on a GPU): long enough for parities over
