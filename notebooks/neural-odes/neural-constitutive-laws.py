@@ -568,7 +568,9 @@ plt.show()
 # Two cuts through the law that no observed triangle has followed exactly: pure stretch and simple shear. The shaded band
 # holds the stretches that occurred in training. Inside it the blue lines run along the dashed truth. Towards its ends
 # and beyond they part from it, as they must: what has not been observed is left to the network. The largest stretch of the
-# transfers lies beyond that of training (see the printed ranges), so the number above contains some extrapolation.
+# transfers may lie beyond that of training (see the printed ranges), and then the number above contains extrapolation.
+# How much is a matter of the random pushes, and with it the number differs from `seed` to `seed` by a factor of three:
+# this is the claim with the least room to spare.
 #
 # ## What is exact
 #
