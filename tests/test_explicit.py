@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reprise.dynamics.explicit import method
+from reprise.dynamics.explicit import Unrolled, from_tableau, method
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.runge_kutta import RK4
 from reprise.statistics.fits import loglog_slope
@@ -33,7 +33,28 @@ def test_orders_and_known_methods_in_one_compiled_program():
             if order in (2, 4):
                 known = RK4() if order == 4 else diffrax.Heun(scan_kind="lax")
                 np.testing.assert_allclose(ends[0], state(reference(known, grids[0])), rtol=1e-13)
+        pair = from_tableau(diffrax.Tsit5.tableau)
+        known = state(reference(diffrax.Tsit5(scan_kind="lax"), grids[0]))
+        np.testing.assert_allclose(state(reference(pair, grids[0])), known, rtol=1e-13)
     assert solve._cache_size() == 1
+
+
+@pytest.mark.parametrize("pair", [diffrax.Tsit5(), diffrax.Bosh3()])
+def test_unrolled_takes_the_steps_of_the_pair_and_has_its_gradient(pair):
+    def run(rate, solver):
+        term = diffrax.ODETerm(lambda t, y, args: {"x": y["v"], "v": -rate * y["x"] + jnp.sin(5 * t)})
+        solution = diffrax.diffeqsolve(
+            term, solver, 0.0, 2.0, 0.8, START, max_steps=200, saveat=diffrax.SaveAt(ts=[0.33, 1.7, 2.0]),
+            stepsize_controller=diffrax.PIDController(rtol=1e-5, atol=1e-5),
+        )  # fmt: skip
+        return solution.ys["x"].sum(), (solution.ys, solution.stats)
+
+    with jax.enable_x64(True):
+        both = [
+            jax.jit(jax.value_and_grad(lambda r, s=s: run(r, s), has_aux=True))(1.3) for s in (pair, Unrolled(pair))
+        ]
+        assert both[0][0][1][1]["num_rejected_steps"] > 0
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), *both)
 
 
 def test_what_it_refuses():

@@ -122,10 +122,15 @@ def step_costs(
         eps: added under the square root of every norm.
     """
     _check_tableau(solver)
-    terms = diffrax.ODETerm(field)
-    state = solver.init(terms, t, t + h, z, args)
-    _, error, dense, _, _ = solver.step(terms, t, t + h, z, args, state, made_jump=False)
-    return _costs(solver, error, dense["k"], h, eps)
+    # Written out, which compiles in a fraction of the time of the solver's own loop over stages.
+    tableau, slopes = solver.tableau, [field(t, z, args)]
+    for row, c in zip(tableau.a_lower, tableau.c, strict=True):
+        slopes.append(field(t + float(c) * h, z + h * _combine(row, slopes), args))
+    return _costs(solver, h * _combine(tableau.b_error, slopes), h * jnp.stack(slopes), h, eps)
+
+
+def _combine(weights, slopes):
+    return sum(float(weight) * slope for weight, slope in zip(weights, slopes, strict=True) if weight)
 
 
 def costs_at(
