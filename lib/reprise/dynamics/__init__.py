@@ -3,7 +3,7 @@
 ``vector_fields`` right-hand sides · ``solver_costs`` a solver's own error and stiffness estimates, summed over a
 solve · ``taylor`` higher time derivatives of a solution · ``fixed_steps`` steps along a grid · ``reversible`` exact
 gradients in constant memory · ``controlled`` equations driven by a time series · ``runge_kutta`` solvers that Diffrax
-lacks · ``explicit`` Runge-Kutta methods with coefficients as arrays · ``maps`` equations as discrete-time systems ·
+lacks · ``explicit`` Runge-Kutta methods written out · ``maps`` equations as discrete-time systems ·
 ``chaotic`` chaotic systems · ``attractors`` occupation of state space, spectra ·
 ``model_reduction`` projection and interpolation of an ODE layer · ``stochastic`` equations with diagonal
 noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series ·
