@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Locally Regularized Neural Differential Equations: Some Black Boxes Were Meant to Remain Closed!
 #
-# A neural differential equation {cite:p}`chen2018neural` tends to become harder to solve as it trains: nothing in its loss asks
-# for dynamics that a solver finds easy, and the number of function evaluations (NFE) grows. One cure is to penalise what
-# the solver knows about its own difficulty. {doc}`opening-the-blackbox` {cite:p}`pal2021opening` adds up the solver's local
-# error estimates over all steps of a solve and puts the sum into the loss. The evaluations drop by a third or more, at
-# almost no cost, but the method has to reach into the solver: the gradient must flow through every internal step.
-# Whoever relies on a *continuous adjoint*, which treats the solver as a black box and needs no memory of its steps, is
-# left out.
+# A neural differential equation {cite:p}`chen2018neural` tends to become harder to solve as it trains: nothing in its
+# loss asks for dynamics that a solver finds easy, and the number of function evaluations (NFE) grows. One cure is to
+# penalise what the solver knows about its own difficulty. {doc}`opening-the-blackbox` {cite:p}`pal2021opening` adds up
+# the solver's local error estimates over all steps of a solve and puts the sum into the loss. The evaluations drop by a
+# third or more, at almost no cost, but the method has to reach into the solver: the gradient must flow through every
+# internal step. Whoever relies on a *continuous adjoint*, which treats the solver as a black box and needs no memory of
+# its steps, is left out.
 #
 # {cite:t}`pal2023locally` close the box again. To punish a sum one need not compute it: it is enough to punish **one
 # term of it, drawn at random**. Stop the solve at a random time $t_{\rm reg}$, take one extra step from there, look at
-# that step's error estimate, done. The solver remains something that maps $z(t_0)$ to $z(t_1)$, so any way to its gradient will do, and
-# what is added is one step, however many the solver takes. It is stochastic gradient descent once more, with the terms of the
-# regulariser in place of training examples.
+# that step's error estimate, done. The solver remains something that maps $z(t_0)$ to $z(t_1)$, so any way to its
+# gradient will do, and what is added is one step, however many the solver takes. It is stochastic gradient descent once
+# more, with the terms of the regulariser in place of training examples.
 #
 # The picture to have in mind is the second figure: regularising one random step does what regularising all of them does.
 #
@@ -46,8 +46,8 @@
 # would have another scale. How should $t_{\rm reg}$ be drawn? There are two rules.
 #
 # - **Unbiased**: uniform on $[t_0,t_1]$. Every moment is as likely as any other.
-# - **Biased**: uniform among the times $t_j$ that the solver visited. Where steps are short, times are many, so the hard stretches are
-#   drawn more often. And the expectation is the old regulariser,
+# - **Biased**: uniform among the times $t_j$ that the solver visited. Where steps are short, times are many, so the
+#   hard stretches are drawn more often. And the expectation is the old regulariser,
 #   $\mathbb E[R]=\frac1N\sum_jE(t_j)|h_j|=R_E/N$.
 #
 # So to apply the same force as the global rule with coefficient $\lambda$, the local ones need $N\lambda$.
@@ -101,11 +101,12 @@ paper = open_paper("locally-regularized-nde", globals())
 # %% [markdown]
 # ## One training program for five methods
 #
-# The task is that of the sister page: scikit-learn's 8 by 8 digits, a linear encoder to a state of 16 components, a field with one
-# hidden layer that sees the time, a linear decoder. One training step solves the equation with Tsitouras' pair
-# {cite:p}`tsitouras2011runge`, keeps the times and states that the solver visited, and knows both penalties: the sum over all
-# steps, which `CostTracking` accumulates inside the solver, and the local one by `costs_at`, a single step from the drawn time. Their
-# coefficients are inputs of the compiled program, as are the drawn numbers, so that one program trains all methods:
+# The task is that of the sister page: scikit-learn's 8 by 8 digits, a linear encoder to a state of 16 components, a
+# field with one hidden layer that sees the time, a linear decoder. One training step solves the equation with
+# Tsitouras' pair {cite:p}`tsitouras2011runge`, keeps the times and states that the solver visited, and knows both
+# penalties: the sum over all steps, which `CostTracking` accumulates inside the solver, and the local one by
+# `costs_at`, a single step from the drawn time. Their coefficients are inputs of the compiled program, as are the drawn
+# numbers, so that one program trains all methods:
 #
 # | method | global coefficient | local coefficient | $t_{\rm reg}$ |
 # |---|---|---|---|
@@ -181,7 +182,8 @@ def loss(data, params, key, now):
 
 # %% [markdown]
 # A compiled call makes twenty Adam steps. Evaluations at prediction time are counted in double precision at a tolerance
-# of $10^{-7}$, on the held-out images in batches of 60: `Tsit5` evaluates the field six times a step and once to begin with.
+# of $10^{-7}$, on the held-out images in batches of 60: `Tsit5` evaluates the field six times a step and once to begin
+# with.
 
 # %%
 BLOCK, adam, no_key = 20, optax.adam(learning_rate), jax.random.key(0)
@@ -287,12 +289,12 @@ METHODS = {
 # %% [markdown]
 # ## Two identities
 #
-# While that compiles, the mathematics, in double precision, on 32 digits and a network with random weights (twice the usual
-# size, so that there is something to solve).
+# While that compiles, the mathematics, in double precision, on 32 digits and a network with random weights (twice the
+# usual size, so that there is something to solve).
 #
-# **The local gradient's mean is the global gradient over $N$.** One side is the sister page's way: an adaptive solve at tolerance
-# $10^{-5}$ with `CostTracking`, backpropagated through the solver. For the other, each step $j$ is chosen in turn: a fresh solve along
-# the same grid up to $t_j$, one step from there, its penalty, and the gradient of that alone.
+# **The local gradient's mean is the global gradient over $N$.** One side is the sister page's way: an adaptive solve at
+# tolerance $10^{-5}$ with `CostTracking`, backpropagated through the solver. For the other, each step $j$ is chosen in
+# turn: a fresh solve along the same grid up to $t_j$, one step from there, its penalty, and the gradient of that alone.
 #
 # **Any adjoint will do.** The continuous adjoint $a=\partial\mathcal L/\partial z$ obeys $\dot a=-a^\top\partial_zf$
 # backwards in time. A penalty at $t_{\rm reg}$ makes it jump there, and that is all there is to it:
@@ -301,9 +303,9 @@ METHODS = {
 #   \frac{\partial\mathcal L}{\partial\theta}=\int_{t_0}^{t_1}a^\top\frac{\partial f}{\partial\theta}\,\mathrm dt
 #   +\lambda\frac{\partial R}{\partial\theta} .$$
 #
-# The program `piece` solves one stretch of time under Diffrax's `BacksolveAdjoint` and pulls a cotangent at its end back to
-# its beginning; `jump` is the gradient of one step's penalty. A piece for $[t_{\rm reg},1]$, the jump, and a piece for
-# $[0,t_{\rm reg}]$ give the gradient of the whole loss. None of them knows how the solver steps.
+# The program `piece` solves one stretch of time under Diffrax's `BacksolveAdjoint` and pulls a cotangent at its end
+# back to its beginning; `jump` is the gradient of one step's penalty. A piece for $[t_{\rm reg},1]$, the jump, and a
+# piece for $[0,t_{\rm reg}]$ give the gradient of the whole loss. None of them knows how the solver steps.
 
 # %%
 few_images, few_labels = train_set.images[:32].astype(np.float64), train_set.labels[:32]
@@ -442,9 +444,9 @@ paper.report("biased-sampling-identity", identity)
 # %% [markdown]
 # The difference is rounding. In expectation the biased rule *is* the global regulariser, divided by $N$.
 #
-# Now the second identity, with $t_{\rm reg}=0.37$ and a fixed $h=0.2$. Both the task loss and the penalty should matter, so $\lambda$ is set such that
-# their gradients have the same norm. The reference is backpropagation along the grid that the solver visits at
-# tolerance $10^{-8}$, with $t_{\rm reg}$ put in.
+# Now the second identity, with $t_{\rm reg}=0.37$ and a fixed $h=0.2$. Both the task loss and the penalty should
+# matter, so $\lambda$ is set such that their gradients have the same norm. The reference is backpropagation along the
+# grid that the solver visits at tolerance $10^{-8}$, with $t_{\rm reg}$ put in.
 
 # %%
 fine, _, _ = visited(1e-8)
@@ -515,16 +517,16 @@ ax.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# The two gradients agree as well as the solver solves. Forgetting the jump, which is all that the penalty asks of an adjoint, leaves an
-# error of order one. With backpropagation as in {doc}`opening-the-blackbox`, or with the reversible solver of
-# {doc}`neural-differential-equations`, or with this, the method is the same.
+# The two gradients agree as well as the solver solves. Forgetting the jump, which is all that the penalty asks of an
+# adjoint, leaves an error of order one. With backpropagation as in {doc}`opening-the-blackbox`, or with the reversible
+# solver of {doc}`neural-differential-equations`, or with this, the method is the same.
 #
 # ## What the penalty costs
 #
 # One step of `Tsit5` is seven evaluations, six if the solver can reuse the last one of the step before. Is it only one,
 # whatever the solver does? We count in the program that JAX records for the penalty, before anything is optimised: each
-# evaluation of the field is one call of `tanh`, and if there were a loop around it the count would stop with an error. We do so at a
-# loose and at a tight tolerance, with the step size that the solver had at $t_{\rm reg}$.
+# evaluation of the field is one call of `tanh`, and if there were a loop around it the count would stop with an error.
+# We do so at a loose and at a tight tolerance, with the step size that the solver had at $t_{\rm reg}$.
 #
 # The other half of the cost is memory. XLA tells how much temporary memory a compiled gradient needs. For backpropagation
 # through the solver it grows with the number of steps that there is room for. For the local penalty under the continuous
@@ -633,14 +635,15 @@ plt.show()
 
 # %% [markdown]
 # *Left:* without a penalty the cost of a solve about doubles while the digits are learned, and random end times (STEER)
-# change little here. With the global penalty it stays near where it began and comes up a little as the coefficient decays.
-# The two local rules do the same from one random step per solve. (NFE moves in sixes, one step of the solver; fractions are
-# averages over batches.) *Right:* all of it at about the same accuracy.
+# change little here. With the global penalty it stays near where it began and comes up a little as the coefficient
+# decays. The two local rules do the same from one random step per solve. (NFE moves in sixes, one step of the solver;
+# fractions are averages over batches.) *Right:* all of it at about the same accuracy.
 #
 # ## Where the random step falls
 #
 # What distinguishes the two local rules? To see it, take one trained model without a penalty and solve it at a tight
-# tolerance. The unbiased rule chooses a step with a probability proportional to its length, the biased one all with the same.
+# tolerance. The unbiased rule chooses a step with a probability proportional to its length, the biased one all with the
+# same.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "For each step of a solve with a trained model, the probability density over time with which either rule places the regularised step, and the step's contribution to the global penalty."}}
 trained = double(results["vanilla"][0]["params"])
@@ -666,32 +669,36 @@ ax.legend(fontsize=10)
 plt.show()
 
 # %% [markdown]
-# Where the solver takes short steps, the biased rule looks more often. As a controller keeps the error of all steps at about
-# the tolerance, this is where there is something to gain. It also has a blind side: a last step that is cut short by the end of
-# the interval is drawn as often as any other. On this small problem the densities differ little, and the two
-# rules do about equally well, as they do in most tables of the paper.
+# Where the solver takes short steps, the biased rule looks more often. As a controller keeps the error of all steps at
+# about the tolerance, this is where there is something to gain. It also has a blind side: a last step that is cut short
+# by the end of the interval is drawn as often as any other. On this small problem the densities differ little, and the
+# two rules do about equally well, as they do in most tables of the paper.
 #
 # ## What differs from the paper
 #
-# - **Size and data.** Handwritten digits of 64 pixels, a state of 16 components, a field of 1600 weights, two hundred steps. The paper's numbers
-#   (NFE factors between 0.556 and 0.733, predictions 1.3 to 2 times faster) are for MNIST, CIFAR-10 and a clinical data set. What
-#   carries over is that the factor is of this size and the accuracy stays. Wall-clock time is not measured here.
-# - **One solve, not two.** The training program keeps the states that the solver visited, so that $t_{\rm reg}$ can be drawn afterwards and a single
-#   program compares all methods. With a closed solver one would draw $t_{\rm reg}$ first and stop there, as the section on adjoints does.
-# - **Coefficients are not swept.** The comparison with the global penalty is at *equal expected force*, local coefficient $N$ times the
-#   global one. Swept each for itself, under a limit on accuracy, the global rule can be pushed further, since its gradient has less noise.
-# - **Stiffness and stochastic equations.** The paper also penalises the stiffness estimate, and treats neural SDEs with an embedded
-#   pair. Neither is performed here; `costs_at` returns the stiffness as well.
+# - **Size and data.** Handwritten digits of 64 pixels, a state of 16 components, a field of 1600 weights, two hundred
+#   steps. The paper's numbers (NFE factors between 0.556 and 0.733, predictions 1.3 to 2 times faster) are for MNIST,
+#   CIFAR-10 and a clinical data set. What carries over is that the factor is of this size and the accuracy stays.
+#   Wall-clock time is not measured here.
+# - **One solve, not two.** The training program keeps the states that the solver visited, so that $t_{\rm reg}$ can be
+#   drawn afterwards and a single program compares all methods. With a closed solver one would draw $t_{\rm reg}$ first
+#   and stop there, as the section on adjoints does.
+# - **Coefficients are not swept.** The comparison with the global penalty is at *equal expected force*, local
+#   coefficient $N$ times the global one. Swept each for itself, under a limit on accuracy, the global rule can be
+#   pushed further, since its gradient has less noise.
+# - **Stiffness and stochastic equations.** The paper also penalises the stiffness estimate, and treats neural SDEs with
+#   an embedded pair. Neither is performed here; `costs_at` returns the stiffness as well.
 #
 # ## Things to try
 #
-# - `reprise sweep locally-regularized-nde -p local_start=300.0,1000.0,3000.0,10000.0 -p seed=0..2`: from hardly any effect to
-#   a loss of accuracy. With $N=3$ steps in training, 3000 is the match of the global 1000.
-# - `reprise run locally-regularized-nde -p local_start 1000.0`: equal raw coefficients. The local rules then save less: they are too weak by
-#   the factor $N$.
-# - `reprise run locally-regularized-nde -p tolerance 1e-6 -p slots 40`: more steps in training, so that one random step is a noisier
-#   sample of the sum; both coefficients need to grow, as $E$ shrinks with the step.
-# - `reprise run locally-regularized-nde -p steps 1000 -p hidden 128`: longer training; vanilla goes on getting harder to solve.
+# - `reprise sweep locally-regularized-nde -p local_start=300.0,1000.0,3000.0,10000.0 -p seed=0..2`: from hardly any
+#   effect to a loss of accuracy. With $N=3$ steps in training, 3000 is the match of the global 1000.
+# - `reprise run locally-regularized-nde -p local_start 1000.0`: equal raw coefficients. The local rules then save less:
+#   they are too weak by the factor $N$.
+# - `reprise run locally-regularized-nde -p tolerance 1e-6 -p slots 40`: more steps in training, so that one random step
+#   is a noisier sample of the sum; both coefficients need to grow, as $E$ shrinks with the step.
+# - `reprise run locally-regularized-nde -p steps 1000 -p hidden 128`: longer training; vanilla goes on getting harder
+#   to solve.
 
 # %%
 paper.verdicts()

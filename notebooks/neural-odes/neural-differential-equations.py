@@ -16,8 +16,8 @@
 # A residual network adds a small correction to its hidden state, layer after layer, $z_{k+1}=z_k+f_\theta(k,z_k)$. Read
 # the layer number as time and this is Euler's method for $\dot z=f_\theta(t,z)$. {cite:t}`kidger2021on` takes the
 # observation in earnest. Most of the architectures that deep learning has found by trial are discretised differential
-# equations, so one may start from the equation instead, and choose network and solver separately. The thesis is the field's
-# textbook: which equations there are, what they can and cannot represent, and how to train them.
+# equations, so one may start from the equation instead, and choose network and solver separately. The thesis is the
+# field's textbook: which equations there are, what they can and cannot represent, and how to train them.
 #
 # | equation | | its discrete relative | what it models |
 # |---|---|---|---|
@@ -27,25 +27,25 @@
 # | none, its resting point | $z^*=f_\theta(z^*,x)$ | network of infinite depth | an equilibrium |
 #
 # Behind all of them stands one numerical question: a solver takes hundreds of small steps, and training needs the
-# gradient through every one. Three answers compete, and the thesis adds a fourth kind of solver that gets the best of
-# them. This page performs five of its statements, and the picture to have in mind is the first figure: of three ways to
-# a gradient with little memory, two are wrong by an amount that depends on the step size, and one is
-# right to the last bit.
+# gradient through every one. Two answers compete, one exact and hungry for memory, the other frugal and inexact, and the
+# thesis adds a kind of solver that gets the best of both. This page performs five of its statements. The picture
+# to have in mind is the first figure: of the ways to a gradient that need little memory, one is right to the last bit,
+# and the others are wrong by an amount that depends on the step size.
 #
 # **Gradients first.** Let $L$ depend on $z(T)$.
 #
-# - *Discretise, then optimise*: differentiate what the solver computed, by backpropagation. It is the exact gradient of the
-#   discrete loss. It stores all $N$ steps, or about $\log N$ of them if it recomputes the rest.
-# - *Optimise, then discretise* {cite:p}`chen2018neural`: with $a(t)=\partial L/\partial z(t)$ the gradient obeys an
-#   equation of its own,
+# - *Discretise, then optimise*: differentiate what the solver computed, by backpropagation. It is the exact gradient of
+#   the discrete loss. It stores all $N$ steps, or about $\log N$ of them if it recomputes the rest.
+# - *Optimise, then discretise* {cite:p}`chen2018neural`: $a(t)=\partial L/\partial z(t)$ obeys an equation of its own (below),
+#   to be solved from $T$ back to 0, along with $z$ itself, which is computed again on the way. No memory at all; but the
+#   solver errs on the way back as it did on the way there, and the two errors differ.
+# - *Reversible solvers*: choose a discretisation whose step can be undone exactly. Then $z$ can be recomputed on the
+#   way back without error, so the memory is that of the second answer and the gradient that of the first.
+#
+# The equation of the second answer, the continuous adjoint, is
 #
 # $$\dot a=-a^\top\frac{\partial f_\theta}{\partial z},\qquad a(T)=\frac{\partial L}{\partial z(T)},\qquad
-#   \frac{\partial L}{\partial\theta}=\int_0^Ta^\top\frac{\partial f_\theta}{\partial\theta}\,\mathrm dt ,$$
-#
-#   to be solved from $T$ back to 0, along with $z$ itself, which is computed again on the way. No memory at all; but
-#   the solver errs on the way back as it did on the way there, and the two errors differ.
-# - *Reversible solvers*: choose a discretisation whose step can be undone exactly. Then $z$ can be recomputed on the way back
-#   without error, so the memory is that of the second answer and the gradient that of the first.
+#   \frac{\partial L}{\partial\theta}=\int_0^Ta^\top\frac{\partial f_\theta}{\partial\theta}\,\mathrm dt .$$
 #
 # **Reversible Heun** {cite:p}`kidger2021efficient` carries two approximations of the solution, $z_n$ and $\hat z_n$, that
 # leapfrog over each other. With $f_n=f_\theta(t_n,\hat z_n)$ and $h=t_{n+1}-t_n$,
@@ -53,8 +53,8 @@
 # $$\hat z_{n+1}=2z_n-\hat z_n+hf_n,\qquad z_{n+1}=z_n+\tfrac h2\,(f_n+f_{n+1}),\qquad \hat z_0=z_0 .$$
 #
 # Exchange $n$ and $n+1$ and flip the sign of $h$: the same formulas take $(z_{n+1},\hat z_{n+1})$ back to
-# $(z_n,\hat z_n)$. There is no equation to solve, one evaluation of $f_\theta$ a step, and for an SDE one replaces $hf$ by
-# $h\mu+\sigma\,\Delta W$ and gets a Stratonovich solver.
+# $(z_n,\hat z_n)$. There is no equation to solve, one evaluation of $f_\theta$ a step, and for an SDE one replaces $hf$
+# by $h\mu+\sigma\,\Delta W$ and gets a Stratonovich solver.
 
 # %% tags=["parameters"]
 seed = 0  # all random numbers derive from it
@@ -103,11 +103,11 @@ paper = open_paper("neural-differential-equations", globals())
 # Two sections below train networks. Their programs are set off here and run in the background while the page deals with
 # numerics.
 #
-# **Learning to flip.** A neural ODE that should map each $x\in[-1,1]$ to $-x$. The field is a perceptron that sees the time,
-# solved by the classical Runge-Kutta method; `fixed_steps` strings steps of a Diffrax {cite:p}`kidger2021on` solver
-# together along a grid of times. The *plain* ODE has a state with one component. The *augmented* one
-# {cite:p}`dupont2019augmented` has a second, which starts at zero and whose end is ignored. Both are the same program: a
-# mask that holds the second component at zero makes the plain one.
+# **Learning to flip.** A neural ODE that should map each $x\in[-1,1]$ to $-x$. The field is a perceptron that sees the
+# time, solved by the classical Runge-Kutta method; `fixed_steps` strings steps of a Diffrax {cite:p}`kidger2021on`
+# solver together along a grid of times. The *plain* ODE has a state with one component. The *augmented* one
+# {cite:p}`dupont2019augmented` has a second, which starts at zero and whose end is ignored. Both are the same program:
+# a mask that holds the second component at zero makes the plain one.
 
 # %%
 pool = ThreadPoolExecutor(2)
@@ -154,9 +154,9 @@ flipped = start(learn_to_flip, masks, networks)
 
 # %% [markdown]
 # **Reading spirals.** Noisy points on a spiral that turns clockwise or anticlockwise: which? There are 53 moments on
-# $[0,1]$, and most are never seen (the first and the last always are). For the *neural CDE* the observations $(t,x,y)$ become a
-# smooth path $X$, a cubic spline with backward differences as slopes {cite:p}`morrill2021neural`, and the path drives the
-# hidden state {cite:p}`kidger2020neural`,
+# $[0,1]$, and most are never seen (the first and the last always are). For the *neural CDE* the observations $(t,x,y)$
+# become a smooth path $X$, a cubic spline with backward differences as slopes {cite:p}`morrill2021neural`, and the path
+# drives the hidden state {cite:p}`kidger2020neural`,
 #
 # $$z(0)=\zeta_\theta(X(0)),\qquad \dot z=f_\theta(z)\,\dot X(t),\qquad\text{logit}=\ell_\theta(z(1)),$$
 #
@@ -249,12 +249,12 @@ for name, make in models.items():
 # %% [markdown]
 # ## Three gradients
 #
-# The equation of this section has a time-dependent field, $f_\theta(t,z)=\mathrm{MLP}_\theta(z)\cos t$ with two hidden layers of
-# tanh units, two components, the loss is $\frac12\|z(2)\|^2$ and everything is in double precision. In Diffrax the way to the
-# gradient is an argument, `adjoint=`:
+# The equation of this section has a time-dependent field, $f_\theta(t,z)=\mathrm{MLP}_\theta(z)\cos t$ with two hidden
+# layers of tanh units, two components, the loss is $\frac12\|z(2)\|^2$ and everything is in double precision. In
+# Diffrax the way to the gradient is an argument, `adjoint=`:
 #
-# - `BacksolveAdjoint()` solves the continuous adjoint equation backwards, here with the solver and the step of the forward
-#   solve. The solvers are Euler's, Heun's, Kutta's and the classical Runge-Kutta method, of order 1 to 4. Their
+# - `BacksolveAdjoint()` solves the continuous adjoint equation backwards, here with the solver and the step of the
+#   forward solve. The solvers are Euler's, Heun's, Kutta's and the classical Runge-Kutta method, of order 1 to 4. Their
 #   coefficients are an *argument* of the compiled program, so that one program serves all four;
 # - `ReversibleAdjoint()` is this project's: it undoes the steps of `ReversibleHeun` one after another and pulls the
 #   gradient through each;
@@ -348,9 +348,10 @@ with jax.enable_x64(True):
 #
 # has *general noise*: its two noise fields do not commute, and the iterated integrals of $W$, which no scheme that sees
 # only increments $\Delta W$ can know, limit every such scheme to strong order $\frac12$. With the constant matrix
-# $\begin{pmatrix}0.7&0\\0.3&0.5\end{pmatrix}$ in its place the noise is *additive*, the obstacle is gone, and reversible Heun should
-# have order 1. The reference is another scheme, stochastic Heun, with a step of $2^{-11}$ on the same Brownian
-# paths. (Against its own fine solution even a scheme for the wrong, Itô, equation would show the right slope.)
+# $\begin{pmatrix}0.7&0\\0.3&0.5\end{pmatrix}$ in its place the noise is *additive*, the obstacle is gone, and
+# reversible Heun should have order 1. The reference is another scheme, stochastic Heun, with a step of $2^{-11}$ on the
+# same Brownian paths. (Against its own fine solution even a scheme for the wrong, Itô, equation would show the right
+# slope.)
 
 
 # %%
@@ -388,9 +389,10 @@ with jax.enable_x64(True):
 compiled |= {"coarse": pool.submit(coarse.compile), "fine": pool.submit(fine.compile)}
 
 # %% [markdown]
-# Errors are relative, the larger of that of the gradient with respect to the initial value and that of the gradient with
-# respect to all weights. There are two truths to compare with: the gradient of the method's *own discrete loss*, which is what an
-# optimizer that looks at the loss would expect, and the gradient of the *exact* loss, here by RK4 with a step of $1/1024$.
+# Errors are relative, the larger of that of the gradient with respect to the initial value and that of the gradient
+# with respect to all weights. There are two truths to compare with: the gradient of the method's *own discrete loss*,
+# which is what an optimizer that looks at the loss would expect, and the gradient of the *exact* loss, here by RK4 with
+# a step of $1/1024$.
 
 
 # %%
@@ -460,13 +462,13 @@ figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", 
 plt.show()
 
 # %% [markdown]
-# *Left:* the gradient from running reversible Heun backwards *is* the gradient of the discrete loss, at every step size;
-# what is left are the last digits of a double. The continuous adjoint's gradient is not the gradient of anything that
-# was computed. It approaches one as the step shrinks, at the rate of the solver or a little faster, and it has to be
-# watched: a solver accurate enough for the prediction need not be accurate enough for the gradient. *Right:* from the
-# exact gradient each method is as far as its discretisation, and the four solvers show their four orders. (The two Heun
-# methods lie on top of each other: by this measure the reversible one is no better.) The claim is about RK4, the slope of the
-# green line over the four largest steps.
+# *Left:* the gradient from running reversible Heun backwards *is* the gradient of the discrete loss, at every step
+# size; what is left are the last digits of a double. The continuous adjoint's gradient is not the gradient of anything
+# that was computed. It approaches one as the step shrinks, at the rate of the solver or a little faster, and it has to
+# be watched: a solver accurate enough for the prediction need not be accurate enough for the gradient. *Right:* from
+# the exact gradient each method is as far as its discretisation, and the four solvers show their four orders. (The two
+# Heun methods lie on top of each other: by this measure the reversible one is no better.) The claim is about RK4, the
+# slope of the green line over the four largest steps.
 #
 # The other half of the statement about reversible Heun is that it returns to where it came from. Undoing a step is taking
 # it with its two times exchanged, so we run 200 steps up to $T$ and the same 200 back down, in one grid.
@@ -491,14 +493,14 @@ paper.report("reversible-heun-exact", worst if told_apart else 1.0, samples=samp
 
 # %% [markdown]
 # The price is paid in stability. On $\dot z=\lambda z$ reversible Heun stays bounded only for $h\lambda$ on the
-# imaginary interval $[-i,i]$; a strongly damped component needs small steps. For a field that is Lipschitz and of moderate size, as a
-# neural network's is, this is seldom the bottleneck.
+# imaginary interval $[-i,i]$; a strongly damped component needs small steps. For a field that is Lipschitz and of
+# moderate size, as a neural network's is, this is seldom the bottleneck.
 #
 # ## Order of convergence, with and without noise
 #
-# Reversibility would be worthless if it cost accuracy. The thesis proves order 2 for ODEs, strong order $\frac12$ for SDEs with general
-# noise and 1 for additive noise, the same as the usual Heun scheme. The strong error is the root mean square distance of
-# two solutions at time 1 *on the same Brownian path*. The ODE is that of the last section.
+# Reversibility would be worthless if it cost accuracy. The thesis proves order 2 for ODEs, strong order $\frac12$ for
+# SDEs with general noise and 1 for additive noise, the same as the usual Heun scheme. The strong error is the root mean
+# square distance of two solutions at time 1 *on the same Brownian path*. The ODE is that of the last section.
 
 # %%
 z_one = states["reference", "exact at 1"]
@@ -528,8 +530,9 @@ ax.set(xlabel="step size $h$", ylabel="error at time 1", xlim=(None, 4 * h_shown
 plt.show()
 
 # %% [markdown]
-# The dashed lines have the slopes of the theorem. The square root law of the top line is what one pays in general for driving
-# a network with noise: a quarter of the step for half the error. (If the paths are only needed in distribution, the error is an order better.)
+# The dashed lines have the slopes of the theorem. The square root law of the top line is what one pays in general for
+# driving a network with noise: a quarter of the step for half the error. (If the paths are only needed in distribution,
+# the error is an order better.)
 #
 # One more thing is needed to run an SDE backwards: the same noise again, without having stored it. A Brownian path can be
 # rebuilt from a seed by bisection. Given its values at $s$ and $t$, its value in the middle is Gaussian,
@@ -537,16 +540,17 @@ plt.show()
 # $$W_{(s+t)/2}\,\big|\,W_s,W_t\;\sim\;N\!\Big(\frac{W_s+W_t}2,\;\frac{t-s}4\Big),$$
 #
 # and if the random key of every interval is split for its two halves, any point can be found in a logarithmic number of
-# draws, always the same. That is Diffrax's `VirtualBrownianTree`, and `ReversibleAdjoint` differentiates SDEs driven by one in
-# constant memory. Neural SDEs trained in that way are generators of time series
-# {cite:p}`kidger2021neural`.
+# draws, always the same. That is Diffrax's `VirtualBrownianTree`, and `ReversibleAdjoint` differentiates SDEs driven by
+# one in constant memory. Neural SDEs trained in that way are generators of time series {cite:p}`kidger2021neural`;
+# {doc}`stable-neural-sde` asks which of them are stable.
 #
 # ## What a flow cannot do
 #
-# Two solutions of an ODE never meet, so that the flow map $z(0)\mapsto z(1)$ is continuous and invertible, a *homeomorphism*. In one
-# dimension that means monotone: if the points keep their order, $x\mapsto-x$ is out of reach, whatever the network. Nor can it
-# be approached: among all nondecreasing maps the best for $-x$ on $[-1,1]$ is the constant zero, with a mean squared error of
-# $\int_{-1}^1x^2\,\mathrm dx/2=\frac13$. With one more dimension there is room to walk around each other.
+# Two solutions of an ODE never meet, so that the flow map $z(0)\mapsto z(1)$ is continuous and invertible, a
+# *homeomorphism*. In one dimension that means monotone: if the points keep their order, $x\mapsto-x$ is out of reach,
+# whatever the network. Nor can it be approached: among all nondecreasing maps the best for $-x$ on $[-1,1]$ is the
+# constant zero, with a mean squared error of $\int_{-1}^1x^2\,\mathrm dx/2=\frac13$. With one more dimension there is
+# room to walk around each other.
 
 # %%
 trajectory = np.asarray(flipped.result())  # [networks, steps, points, components]
@@ -580,18 +584,20 @@ plt.show()
 
 # %% [markdown]
 # One colour is one starting point. *Left:* the plain ODE does what it can and crushes the interval towards zero; its
-# errors stay just above $\frac13$. *Middle:* the augmented one seems to let solutions cross. *Right:* seen in the plane they
-# do not; the dots, where they end, have changed sides. The lesson goes beyond the example. A neural ODE whose state is as wide as its input spends
-# its effort on topology. It should be given extra dimensions, a learned lift of the input, or a read-out.
+# errors stay just above $\frac13$. *Middle:* the augmented one seems to let solutions cross. *Right:* seen in the plane
+# they do not; the dots, where they end, have changed sides. The lesson goes beyond the example. A neural ODE whose
+# state is as wide as its input spends its effort on topology. It should be given extra dimensions, a learned lift of
+# the input, or a read-out.
 #
 # A flow that is invertible is also an asset. Its density follows from
-# $\frac{\mathrm d}{\mathrm dt}\log p(z(t))=-\operatorname{tr}\frac{\partial f_\theta}{\partial z}$, the *continuous normalising flow*
-# {cite:p}`chen2018neural,grathwohl2019ffjord`, and {doc}`rectified-flow` trains such flows without solving them.
+# $\frac{\mathrm d}{\mathrm dt}\log p(z(t))=-\operatorname{tr}\frac{\partial f_\theta}{\partial z}$, the *continuous
+# normalising flow* {cite:p}`chen2018neural,grathwohl2019ffjord`, and {doc}`rectified-flow` trains such flows without
+# solving them.
 #
 # ## Irregular time series
 #
-# A recurrent network steps from observation to observation; if they come at irregular times, it has to learn what a gap means.
-# A neural CDE has no steps. It integrates along a path, and the observations are only how we know the path.
+# A recurrent network steps from observation to observation; if they come at irregular times, it has to learn what a gap
+# means. A neural CDE has no steps. It integrates along a path, and the observations are only how we know the path.
 
 # %%
 accuracy = {}
@@ -607,11 +613,11 @@ for i, (noise, run) in enumerate(levels):
     )
 
 # %% [markdown]
-# Accuracy is not the only thing to want. The integral of $f_\theta(z)\,\mathrm dX$ along a curve does not depend on how fast the
-# curve is run through. So if time is *not* among the channels, a neural CDE is invariant to reparameterisation: it
-# gives the same answer for $X(s)$ and for $X(\varphi(s))$ with any increasing $\varphi$. If speed matters, time is made a
-# channel, as above. The choice is the modeller's, and it is exact. We test it on a CDE with random weights,
-# eight smooth spirals, and $\varphi(s)=s+0.15\sin2\pi s$, in 256 steps.
+# Accuracy is not the only thing to want. The integral of $f_\theta(z)\,\mathrm dX$ along a curve does not depend on how
+# fast the curve is run through. So if time is *not* among the channels, a neural CDE is invariant to
+# reparameterisation: it gives the same answer for $X(s)$ and for $X(\varphi(s))$ with any increasing $\varphi$. If
+# speed matters, time is made a channel, as above. The choice is the modeller's, and it is exact. We test it on a CDE
+# with random weights, eight smooth spirals, and $\varphi(s)=s+0.15\sin2\pi s$, in 256 steps.
 
 # %%
 s = np.linspace(0, 1, 513)[:, None]
@@ -687,35 +693,40 @@ right_ax.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# *Left:* what a CDE sees. *Right:* at the claim's noise, the leftmost, both models are at or near the ceiling, so the claim is
-# one of parity. With more noise the recurrent network is the better one here, clearly so at 0.3. The
-# spline runs through every observation, errors included, and differentiates it; the GRU is free to average. Smoothing the
-# data first, or log-signatures over windows {cite:p}`morrill2021neuralrough`, are the known remedies.
+# *Left:* what a CDE sees. *Right:* at the claim's noise, the leftmost, both models are at or near the ceiling, so the
+# claim is one of parity. With more noise the recurrent network is the better one here, clearly so at 0.3. The spline
+# runs through every observation, errors included, and differentiates it; the GRU is free to average. Smoothing the data
+# first, or log-signatures over windows {cite:p}`morrill2021neuralrough`, are the known remedies. For series that come
+# from a chaotic system the difficulty is another one, the gradient itself: see {doc}`generalized-teacher-forcing`.
 #
 # ## What differs from the paper
 #
-# - A thesis of two hundred pages is reduced to five checks. Training SDEs as generators, rough paths, symbolic regression of
-#   the learned fields and the many applications are only pointed to.
+# - A thesis of two hundred pages is reduced to five checks. Training SDEs as generators, rough paths, symbolic
+#   regression of the learned fields and the many applications are only pointed to.
 # - The classification task is a toy on which the ceiling hides any ordering at low noise. It supports "at least as
-#   accurate" at noise 0.1 and contradicts it at higher noise, for these sizes and 250 training steps. The thesis' comparisons
-#   are on speech and medical data.
-# - The thesis states that gradients by the continuous adjoint are inexact; the slopes of this inexactness are measured here
-#   on one small smooth network. With adaptive steps it is the tolerance that sets it. {doc}`opening-the-blackbox` needs a gradient through
-#   the solver's internals, which no continuous adjoint gives.
+#   accurate" at noise 0.1 and contradicts it at higher noise, for these sizes and 250 training steps. The thesis'
+#   comparisons are on speech and medical data.
+# - The thesis states that gradients by the continuous adjoint are inexact; the slopes of this inexactness are measured
+#   here on one small smooth network. With adaptive steps it is the tolerance that sets it. {doc}`opening-the-blackbox`
+#   needs a gradient through the solver's internals, which no continuous adjoint gives; {doc}`locally-regularized-nde`
+#   finds a way around it.
 # - Reversible Heun's instability for strongly damped fields is described and not shown.
-# - Equilibrium models are the row of the table without an experiment on this page. Their gradient needs no trajectory at all:
-#   with $a=(I-\partial_zf)^{-\top}\partial_z\ell$ at the fixed point, $\partial_\theta\ell=a^\top\partial_\theta f$
-#   {cite:p}`bai2019deep`.
+# - Equilibrium models are the row of the table without an experiment on this page. Their gradient needs no trajectory
+#   at all: with $a=(I-\partial_zf)^{-\top}\partial_z\ell$ at the fixed point,
+#   $\partial_\theta\ell=a^\top\partial_\theta f$ {cite:p}`bai2019deep`.
 #
 # ## Things to try
 #
-# - `reprise run neural-differential-equations -p seed 3`: other networks, paths and spirals; the numerical claims do not move.
-# - `reprise sweep neural-differential-equations -p paths=200,2000,20000 -p seed=0..4`: how well 2000 paths fix the slopes.
-# - `reprise run neural-differential-equations -p flip_steps 3000 -p hidden 64`: more training brings the plain ODE nearer to
-#   $\frac13$ and never below.
-# - `reprise run neural-differential-equations -p noises "[0.1, 0.3, 0.5]" -p dropped 0.5`: with more points, or more noise.
-# - In the library: `ReversibleAdjoint` with `diffrax.PIDController`, or on a CDE through `ControlTerm(...).to_ode()`. With
-#   `SaveAt(steps=True)` the loss may look at every step.
+# - `reprise run neural-differential-equations -p seed 3`: other networks, paths and spirals; the numerical claims do
+#   not move.
+# - `reprise sweep neural-differential-equations -p paths=200,2000,20000 -p seed=0..4`: how well 2000 paths fix the
+#   slopes.
+# - `reprise run neural-differential-equations -p flip_steps 3000 -p hidden 64`: more training brings the plain ODE
+#   nearer to $\frac13$ and never below.
+# - `reprise run neural-differential-equations -p noises "[0.1, 0.3, 0.5]" -p dropped 0.5`: with more points, or more
+#   noise.
+# - In the library: `ReversibleAdjoint` with `diffrax.PIDController`, or on a CDE through `ControlTerm(...).to_ode()`.
+#   With `SaveAt(steps=True)` the loss may look at every step.
 
 # %%
 paper.verdicts()
