@@ -1,1 +1,5 @@
-"""Bayesian inference: ``hmc``, ``scale_mixtures``, ``wasserstein_critic``, ``weight_priors``."""
+"""Bayesian inference.
+
+``hmc``, ``kalman``, ``path_measures`` (stochastic equations), ``scale_mixtures``, ``wasserstein_critic``,
+``weight_priors``.
+"""
