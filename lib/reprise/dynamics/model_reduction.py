@@ -35,7 +35,8 @@ def pod_basis(snapshots: Float[np.ndarray, "count n"]) -> Basis:
     Args:
         snapshots: states, or activations, of training runs.
     """
-    _, values, vectors = np.linalg.svd(np.asarray(snapshots, float), full_matrices=False)
+    triangle = np.linalg.qr(np.asarray(snapshots, float), mode="r")  # has the same right singular vectors
+    _, values, vectors = np.linalg.svd(triangle, full_matrices=False)
     return Basis(vectors.T, values)
 
 

@@ -4,6 +4,6 @@
 ``task_vectors``, ``recurrent``, ``feedback``, ``parametrizations``, ``two_layer_linear``,
 ``prefix_attention``, ``attention_head``, ``transformer``, ``sequence_to_sequence``,
 ``grid_recurrence``, ``linear_recurrence``,
-``piecewise_linear_rnn``, ``positions``, ``latent_tokens`` (appended to a cache), ``constitutive``,
+``piecewise_linear_rnn``, ``convolution``, ``positions``, ``latent_tokens`` (appended to a cache), ``constitutive``,
 ``message_passing``.
 """
