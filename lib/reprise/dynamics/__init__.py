@@ -9,5 +9,6 @@ lacks · ``explicit`` Runge-Kutta methods written out · ``maps`` equations as d
 noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neural ones that read a time series ·
 ``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration ·
 ``singular`` equations with singular points · ``elasticity`` large deformations of triangulated bodies ·
-``fractional_noise`` fractional Brownian motion, Markov approximations.
+``fractional_noise`` fractional Brownian motion, Markov approximations ·
+``homotopy`` paths that end at a fixed point · ``fixed_points`` layers that are fixed points.
 """
