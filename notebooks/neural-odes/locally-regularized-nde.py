@@ -81,8 +81,7 @@ from jax.extend.core import jaxprs_in_params
 
 from reprise.claims import open_paper
 from reprise.data import digits
-from reprise.dynamics.explicit import Unrolled, from_tableau
-from reprise.dynamics.fixed_steps import fixed_steps
+from reprise.dynamics.explicit import Unrolled
 from reprise.dynamics.solver_costs import (
     CostTracking,
     accumulated_costs,
@@ -294,7 +293,7 @@ METHODS = {
 #
 # **The local gradient's mean is the global gradient over $N$.** One side is the sister page's way: an adaptive solve at
 # tolerance $10^{-5}$ with `CostTracking`, backpropagated through the solver. For the other, each step $j$ is chosen in
-# turn: a fresh solve along the same grid up to $t_j$, one step from there, its penalty, and the gradient of that alone.
+# turn: a fresh solve up to $t_j$, one step from there, its penalty, and the gradient of that alone.
 #
 # **Any adjoint will do.** The continuous adjoint $a=\partial\mathcal L/\partial z$ obeys $\dot a=-a^\top\partial_zf$
 # backwards in time. A penalty at $t_{\rm reg}$ makes it jump there, and that is all there is to it:
@@ -303,9 +302,10 @@ METHODS = {
 #   \frac{\partial\mathcal L}{\partial\theta}=\int_{t_0}^{t_1}a^\top\frac{\partial f}{\partial\theta}\,\mathrm dt
 #   +\lambda\frac{\partial R}{\partial\theta} .$$
 #
-# The program `piece` solves one stretch of time under Diffrax's `BacksolveAdjoint` and pulls a cotangent at its end
-# back to its beginning; `jump` is the gradient of one step's penalty. A piece for $[t_{\rm reg},1]$, the jump, and a
-# piece for $[0,t_{\rm reg}]$ give the gradient of the whole loss. None of them knows how the solver steps.
+# So a gradient is put together from pieces. A *box* solves one stretch of time and pulls a cotangent at its end back to
+# its beginning: `closed` by Diffrax's `BacksolveAdjoint`, `opened` by backpropagation through the solver, which can add
+# up all steps on the way. And `jump` is the gradient of one step's penalty. A box for $[t_{\rm reg},1]$, the jump, a
+# box for $[0,t_{\rm reg}]$: that is the gradient of the whole loss, with either kind of box.
 
 # %%
 few_images, few_labels = train_set.images[:32].astype(np.float64), train_set.labels[:32]
@@ -326,41 +326,26 @@ def penalty(params, t, z, h):
 
 
 @partial(jax.jit, static_argnames="slots")
-def everywhere(params, tolerance, slots):
-    """Gradient of the global penalty by backpropagation; times of the steps and their number."""
+def opened(z0, params, span, cotangent, weight, tolerance, slots):
+    """Pull back, by backpropagation, a cotangent at the end and the global penalty with this weight."""
 
-    def summed(params):
-        z0 = affine(params["encoder"], few_images)
+    def end(z0, params):
+        backwards = diffrax.RecursiveCheckpointAdjoint(checkpoints=slots)
+        solver = CostTracking(diffrax.Tsit5(), EPS)
         solution = integrate(
-            ode, CostTracking(diffrax.Tsit5(), EPS), z0, params["field"], tolerance, slots,
-            diffrax.RecursiveCheckpointAdjoint(checkpoints=slots), saveat=EVERY_STEP,
-        )  # fmt: skip
-        times = solution.ts, solution.stats["num_accepted_steps"]
-        return accumulated_costs(solution).error, times
-
-    return jax.grad(summed, has_aux=True)(params)
-
-
-@jax.jit
-def on_grid(params, times, step, h, weights):
-    """Gradient of the weighted task loss and local penalty by backpropagation along a grid of times."""
-
-    def weighted(params):
-        z0 = affine(params["encoder"], few_images)
-        z1, z = fixed_steps(
-            ode, from_tableau(tsit5.tableau), times, z0, params["field"], save=lambda z: z
+            ode, solver, z0, params, tolerance, slots, backwards, *span, saveat=EVERY_STEP
         )
-        z_reg = jnp.where(step > 0, z[step - 1], z0)
-        logits = affine(params["decoder"], z1)
-        task = optax.softmax_cross_entropy_with_integer_labels(logits, few_labels).mean()
-        return weights[0] * task + weights[1] * penalty(params["field"], times[step], z_reg, h)
+        taken = solution.stats["num_accepted_steps"]
+        z1 = solution.ys[taken]
+        total = jnp.sum(cotangent * z1) + weight * accumulated_costs(solution).error
+        return total, (z1, taken, solution.ts)
 
-    return jax.grad(weighted)(params)
+    return jax.grad(end, (0, 1), has_aux=True)(z0, params)
 
 
 @partial(jax.jit, static_argnames="slots")
-def piece(z0, params, span, cotangent, tolerance, slots):
-    """Pull a cotangent back over a span of time by the continuous adjoint, to its beginning and to the field."""
+def closed(z0, params, span, cotangent, tolerance, slots):
+    """Pull back a cotangent by the continuous adjoint."""
 
     def end(z0, params):
         backwards = diffrax.BacksolveAdjoint()
@@ -372,9 +357,9 @@ def piece(z0, params, span, cotangent, tolerance, slots):
 
 
 @jax.jit
-def jump(z, params):
+def jump(z, params, t, h):
     """The gradient of the penalty at its time, with respect to the state there and to the field."""
-    return jax.grad(lambda z, params: penalty(params, T_REG, z, H_REG), (0, 1))(z, params)
+    return jax.grad(lambda z, params: penalty(params, t, z, h), (0, 1))(z, params)
 
 
 T_REG, H_REG = 0.37, 0.2
@@ -382,16 +367,11 @@ MANY, FEW = 40, 10  # slots
 with jax.enable_x64(True):
     z_few = np.asarray(few_images @ random_params["encoder"]["weight"][...])
     network = random_params["field"]
+    whole = (z_few, network, np.array([0.0, T_REG]), z_few)
     for name, function, sizes, arguments in (
-        (
-            "grid",
-            on_grid,
-            [0],
-            (random_params, np.linspace(0, 1, MANY + 2), 3, 0.2, np.ones(2)),
-        ),
-        ("jump", jump, [0], (z_few, network)),
-        ("piece", piece, [MANY, FEW], (z_few, network, np.array([0, T_REG]), z_few, 1e-8)),
-        ("global", everywhere, [MANY, FEW], (random_params, 1e-5)),
+        ("opened", opened, [MANY, FEW], (*whole, 1.0, 1e-5)),
+        ("closed", closed, [MANY, FEW], (*whole, 1e-5)),
+        ("jump", jump, [0], (z_few, network, T_REG, H_REG)),
     ):
         for size in sizes:
             static = {"slots": size} if size else {}
@@ -413,31 +393,44 @@ def vector(tree):
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-def visited(tolerance):
-    """The solver's times at this tolerance, filled up with the last, their number, and the global gradient."""
-    gradient, (times, taken) = call("global", random_params, tolerance)
-    return np.append(np.where(np.isfinite(times), times, 1.0), 1.0), int(taken), gradient
+def gradient(a_start, to_field):
+    """Of encoder and field, all that lies behind a solve, as one vector."""
+    encoder = {"weight": few_images.T @ a_start, "bias": a_start.sum(0)}
+    return np.concatenate([vector(encoder), vector(to_field)])
 
 
-times, taken, global_gradient = visited(1e-5)
-local_gradients = [
-    vector(
-        call(
-            "grid",
-            random_params,
-            times,
-            j,
-            times[j + 1] - times[j],
-            np.array([0.0, 1.0]),
-            size=0,
-        )
+nothing = np.zeros_like(z_few)
+
+
+def visited(params, tolerance):
+    """The gradient of the global penalty, and the times that the solver visits."""
+    z0 = affine(params["encoder"], few_images)
+    span = np.array([0.0, 1.0])
+    pulled, (_, taken, times) = call(
+        "opened", z0, params["field"], span, nothing, 1.0, tolerance
     )
-    for j in range(taken)
+    return gradient(*pulled), times[: taken + 1]
+
+
+def local_gradient(t, h):
+    """Of one step's penalty: solve up to it, take the step, pull its gradient back."""
+    span = np.array([0.0, t])
+    _, (z, *_) = call("opened", z_few, network, span, nothing, 0.0, 1e-5)
+    to_state, to_field = call("jump", z, network, t, h, size=0)
+    (a_start, sooner), _ = call("opened", z_few, network, span, to_state, 0.0, 1e-5)
+    return gradient(a_start, jax.tree.map(np.add, sooner, to_field))
+
+
+def apart(a, b):
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+global_gradient, times = visited(random_params, 1e-5)
+local_gradients = [
+    local_gradient(*pair) for pair in zip(times[:-1], np.diff(times), strict=True)
 ]
-expected = vector(global_gradient) / taken
-identity = np.linalg.norm(np.mean(local_gradients, axis=0) - expected) / np.linalg.norm(
-    expected
-)
+taken = len(local_gradients)
+identity = apart(np.mean(local_gradients, axis=0), global_gradient / taken)
 print(f"{taken} accepted steps; relative difference of the gradients {identity:.1e}")
 paper.report("biased-sampling-identity", identity)
 
@@ -445,65 +438,49 @@ paper.report("biased-sampling-identity", identity)
 # The difference is rounding. In expectation the biased rule *is* the global regulariser, divided by $N$.
 #
 # Now the second identity, with $t_{\rm reg}=0.37$ and a fixed $h=0.2$. Both the task loss and the penalty should
-# matter, so $\lambda$ is set such that their gradients have the same norm. The reference is backpropagation along the
-# grid that the solver visits at tolerance $10^{-8}$, with $t_{\rm reg}$ put in.
+# matter, so $\lambda$ is set such that their gradients have the same norm. The reference is backpropagation, that is,
+# opened boxes, at tolerance $10^{-8}$.
+
 
 # %%
-fine, _, _ = visited(1e-8)
-fine = np.sort(np.append(fine[:-1], T_REG))
-place = int(np.argmax(fine == T_REG))
-
-
-def behind(gradient):
-    """The gradients that pass through the solve: encoder and field."""
-    return np.concatenate([vector(gradient["encoder"]), vector(gradient["field"])])
-
-
-by_task, by_penalty = (
-    behind(call("grid", random_params, fine, place, H_REG, weights, size=0))
-    for weights in np.eye(2)
-)
-strength = np.linalg.norm(by_task) / np.linalg.norm(by_penalty)
-by_backpropagation = by_task + strength * by_penalty
-
-
-def by_continuous_adjoint(tolerance, strength):
-    """The same gradient from two stretches of continuous adjoint, and the steps that the solves took."""
+def loss_gradient(box, tolerance, task, strength):
+    """Of task * (task loss) + strength * (penalty), and the number of steps that the two solves took."""
 
     def along(z, span, cotangent):
-        return call("piece", z, network, np.array(span), cotangent, tolerance)
+        weight = [0.0] if box == "opened" else []
+        pulled, (z1, taken, *_) = call(
+            box, z, network, np.array(span), cotangent, *weight, tolerance
+        )
+        return pulled, z1, int(taken)
 
-    nothing = np.zeros_like(z_few)
-    _, (z_reg, before) = along(z_few, (0, T_REG), nothing)
-    _, (z1, after) = along(z_reg, (T_REG, 1), nothing)
+    _, z_reg, before = along(z_few, (0.0, T_REG), nothing)
+    _, z1, after = along(z_reg, (T_REG, 1.0), nothing)
     logits = affine(random_params["decoder"], z1)
     share = np.exp(logits - logits.max(1, keepdims=True))
     share /= share.sum(1, keepdims=True)
     delta = (share - np.eye(10)[few_labels]) / len(few_labels)  # of the cross entropy
-    cotangent = delta @ random_params["decoder"]["weight"][...].T
-    (a_reg, later), _ = along(z_reg, (T_REG, 1), cotangent)
-    to_state, to_field = call("jump", z_reg, network, size=0)
-    (a_start, sooner), _ = along(z_few, (0, T_REG), a_reg + strength * to_state)
-    encoder = {"weight": few_images.T @ a_start, "bias": a_start.sum(0)}
-    behind_field = jax.tree.map(lambda a, b, c: a + b + strength * c, sooner, later, to_field)
-    return np.concatenate([vector(encoder), vector(behind_field)]), int(before) + int(after)
+    cotangent = task * delta @ random_params["decoder"]["weight"][...].T
+    (a_reg, later), *_ = along(z_reg, (T_REG, 1.0), cotangent)
+    to_state, to_field = call("jump", z_reg, network, T_REG, H_REG, size=0)
+    (a_start, sooner), *_ = along(z_few, (0.0, T_REG), a_reg + strength * to_state)
+    field_parts = jax.tree.map(lambda a, b, c: a + b + strength * c, sooner, later, to_field)
+    return gradient(a_start, field_parts), before + after
 
 
-def apart(a, b):
-    return np.linalg.norm(a - b) / np.linalg.norm(b)
-
-
-tolerances = 10.0 ** -np.arange(3, 9)
-adjoint = {tol: by_continuous_adjoint(tol, strength) for tol in tolerances}
-differences = [apart(gradient, by_backpropagation) for gradient, _ in adjoint.values()]
-forgotten = apart(by_continuous_adjoint(tolerances[-1], 0.0)[0], by_backpropagation)
-paper.report("adjoint-agnostic", differences[-1])
+by_task, by_penalty = (loss_gradient("opened", 1e-8, *w)[0] for w in np.eye(2))
+strength = np.linalg.norm(by_task) / np.linalg.norm(by_penalty)
+by_backpropagation = by_task + strength * by_penalty
+tolerances = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9]
+adjoint = {tol: loss_gradient("closed", tol, 1.0, strength) for tol in tolerances}
+differences = {tol: apart(found, by_backpropagation) for tol, (found, _) in adjoint.items()}
+forgotten = apart(loss_gradient("closed", 1e-8, 1.0, 0.0)[0], by_backpropagation)
+paper.report("adjoint-agnostic", differences[1e-8])
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Difference between the gradient by continuous adjoint and by backpropagation against the solver's tolerance: it falls with the tolerance; without the jump at the regularised time it stays near one."}}
 figure, ax = plt.subplots(figsize=(6.0, 3.4))
 ax.loglog(
-    tolerances,
-    differences,
+    tolerances[:-1],
+    list(differences.values())[:-1],
     "o-",
     color=PALETTE["blue"],
     label="adjoint with the jump at $t_{\\rm reg}$",
@@ -553,8 +530,8 @@ def evaluations(function, *arguments):
 
 
 extra, solver_steps = [], []
-for tol in (1e-3, 1e-8):
-    at, _, _ = visited(tol)
+for tol in (1e-3, 1e-9):
+    _, at = visited(random_params, tol)
     j = int(np.searchsorted(at, T_REG, side="right")) - 1
     once = evaluations(penalty, random_params["field"], T_REG, z_few, at[j + 1] - at[j])
     extra.append(once / len(tsit5.tableau.b_sol))
@@ -566,8 +543,8 @@ def memory(name, size):
     return programs[name, size].result().memory_analysis().temp_size_in_bytes
 
 
-local = [memory("piece", size) + memory("jump", 0) for size in (FEW, MANY)]
-everything = [memory("global", size) for size in (FEW, MANY)]
+local = [memory("closed", size) + memory("jump", 0) for size in (FEW, MANY)]
+everything = [memory("opened", size) for size in (FEW, MANY)]
 growth = {"local": local[1] / local[0], "global": everything[1] / everything[0]}
 print(f"steps of the two solves: {solver_steps}; penalty, in steps: {extra}")
 print(
@@ -647,8 +624,8 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "For each step of a solve with a trained model, the probability density over time with which either rule places the regularised step, and the step's contribution to the global penalty."}}
 trained = double(results["vanilla"][0]["params"])
-_, (path, number) = call("global", trained, 1e-8)
-path, number = path[: int(number) + 1], int(number)
+_, path = visited(trained, 1e-8)
+number = len(path) - 1
 widths = np.diff(path)
 figure, ax = plt.subplots(figsize=(6.4, 3.6))
 ax.stairs(
