@@ -539,8 +539,9 @@ plt.show()
 # - The bound is checked along orbits of one model. It is a theorem for any; what the experiment adds is that $\alpha^*$
 #   computed from twelve orbits is enough on the others.
 #
-# Other pages of this part learn continuous-time equations; {doc}`opening-the-blackbox` keeps their solvers quick. There,
-# too, the loss reaches the parameters through a long chain of Jacobians, and none of the systems is chaotic.
+# Most other pages of this part learn equations in continuous time: {doc}`neural-differential-equations` introduces them and their
+# gradients, {doc}`opening-the-blackbox` keeps their solvers quick, and {doc}`stable-neural-sde` makes sure that they forget
+# perturbations, the opposite of chaos.
 #
 # ## Things to try
 #

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Accelerating Neural ODEs Using Model Order Reduction
 #
-# A layer of a network that is a differential equation {cite:p}`chen2018neural` costs as many evaluations of its
+# A layer of a network that is a differential equation {cite:p}`chen2018neural` ({doc}`neural-differential-equations`) costs as many evaluations of its
 # right-hand side as its solver takes steps and stages. Regularisation can make the steps fewer
 # ({doc}`opening-the-blackbox`). The other factor is the price of one evaluation, and for that, engineers who simulate
 # air flow, circuits and neurons have had an answer for decades: **model order reduction**. However large the state of a
