@@ -163,7 +163,8 @@ def train(theta, x, p, q, r, at, value):
 # An equation is nothing but three columns of numbers, $p$, $q$, $r$ at the collocation points, so one compiled
 # program solves all of them at once (`jax.vmap`): Legendre's equation for 17 degrees $\ell = 1, 1.25, \dots, 5$, once
 # more with a perturbed datum for later, and the hypergeometric equation. The accretion flow is nonlinear and has a
-# program of its own.
+# program of its own. On a second thread, `train_by_adam` gives one of the equations to a first-order method, for a
+# comparison at the end of the page.
 
 # %%
 degrees = np.arange(1, 5.01, 0.25)
@@ -213,8 +214,27 @@ def solve_all(starts, looks, *columns):
     return jax.vmap(each, (None, *(0,) * 7))(starts, looks, *columns)
 
 
+def train_by_adam(starts, x, p, q, r, at, value):
+    """Losses [member, step], half a sum of squares, and the solutions' values at the fine points."""
+
+    def loss(theta, _):
+        each = jax.vmap(residual, (None, 0, 0, 0, 0, None, None))(theta, x, p, q, r, at, value)
+        return 0.5 * jnp.mean(each**2)
+
+    def one(theta):
+        adam = optax.adam(optax.cosine_decay_schedule(adam_rate, adam_steps))
+        theta, history = fit(loss, theta, adam, jax.random.key(0), adam_steps)
+        y = jax.vmap(lambda x: solution(theta, x, at, value))(jnp.asarray(fine))
+        return points * history["loss"], y
+
+    return jax.vmap(one)(starts)
+
+
+third = list(degrees).index(3.0)
 pool = ThreadPoolExecutor(2)
 linear = pool.submit(in_double_precision, solve_all, starts, looks, *columns)
+of_third = [column[third] for column in columns]
+by_adam = pool.submit(in_double_precision, train_by_adam, starts, *of_third)
 
 # %% [markdown]
 # ## Legendre's equation
@@ -660,28 +680,8 @@ paper.report("sonic-point-found", np.median(radius_errors), samples=radius_error
 # singular points. Here is the comparison for $\ell = 3$: the same networks and collocation points, from the same
 # starts, trained by Adam, without weights.
 
-
 # %%
-def train_by_adam(starts, x, p, q, r, at, value):
-    """Losses [member, step], half a sum of squares, and the solutions' values at the fine points."""
-
-    def loss(theta, _):
-        each = jax.vmap(residual, (None, 0, 0, 0, 0, None, None))(theta, x, p, q, r, at, value)
-        return 0.5 * jnp.mean(each**2)
-
-    def one(theta):
-        adam = optax.adam(optax.cosine_decay_schedule(adam_rate, adam_steps))
-        theta, history = fit(loss, theta, adam, jax.random.key(0), adam_steps)
-        y = jax.vmap(lambda x: solution(theta, x, at, value))(jnp.asarray(fine))
-        return points * history["loss"], y
-
-    return jax.vmap(one)(starts)
-
-
-third = list(degrees).index(3.0)
-adam_losses, adam_values = in_double_precision(
-    train_by_adam, starts, *(column[third] for column in columns)
-)
+adam_losses, adam_values = by_adam.result()
 pool.shutdown()
 adam_errors = np.abs(adam_values - exact[3.0]).max(1)
 print(

@@ -95,7 +95,7 @@ def polynomial_solution(
     return polynomial, float(np.sqrt(np.sum(residual**2) / (len(x) - 1)))
 
 
-def legendre_residual_floor(degree: float, nodes: int = 400) -> float:
+def legendre_residual_floor(degree: float, nodes: int = 60) -> float:
     r"""Least root mean square residual of Legendre's equation over all smooth $y$ on $[-1, 1]$ with $y(1) = 1$.
 
     The mean is that of `polynomial_solution`, of density $1/\pi\sqrt{1 - x^2}$. Let $L$ be the operator. For
