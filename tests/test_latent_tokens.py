@@ -68,6 +68,18 @@ def test_no_latent_tokens_leave_the_decoder_as_it_was(decoder, x):
             np.testing.assert_allclose(outputs[i, j], plain[i, end : end + AHEAD], atol=2e-5)
 
 
+def test_hidden_latent_tokens_might_as_well_not_be_there(decoder, x):
+    z = np.random.default_rng(3).normal(size=(2, 3, LATENTS, WIDTH)).astype("float32")
+
+    @jax.jit
+    def outputs(d, x, z, visible):
+        return outputs_after_latents(d, d.body(d.embed(x))[1], x, jnp.asarray(ENDS), z, AHEAD, visible)
+
+    np.testing.assert_allclose(outputs(decoder, x, z, 1), outputs(decoder, x, z[:, :, :1], 1), atol=1e-5)
+    np.testing.assert_allclose(outputs(decoder, x, z, LATENTS), outputs(decoder, x, z, None), atol=1e-5)
+    assert np.abs(outputs(decoder, x, z, 1) - outputs(decoder, x, z, LATENTS)).max() > 1e-3
+
+
 def test_mask_by_hand():
     mask = np.asarray(branch_mask(jnp.array([1, 3]), 4, 2)).astype(int)
     expected = [

@@ -63,7 +63,7 @@ def latent_tokens(
 
 def outputs_after_latents(
     decoder: Transformer, cache: Cache, x: Float[Array, "*batch time inputs"], ends: Int[Array, "*batch branches"],
-    latents: Float[Array, "*batch branches count width"], ahead: int,
+    latents: Float[Array, "*batch branches count width"], ahead: int, visible: int | Int[Array, ""] | None = None,
 ) -> Float[Array, "*batch branches ahead outputs"]:  # fmt: skip
     """The decoder's outputs at the ``ahead`` tokens after each prefix, given the prefix and its latent tokens.
 
@@ -77,11 +77,17 @@ def outputs_after_latents(
         ends: lengths of the prefixes, at most ``time - ahead``.
         latents: vectors in place of embedded tokens.
         ahead: outputs a prefix.
+        visible: how many of the latent tokens, counted from the first, may be seen; all by default. As the coprocessor
+            is causal, this is what it would say with so many tokens.
     """
     count, own = latents.shape[-2], latents.shape[-2] + ahead
     at = ends[..., None] + jnp.arange(ahead)
     later = jnp.take_along_axis(x[..., None, :, :], at[..., None], -2)
     h = jnp.concatenate([latents, decoder.embed(later, at)], -2)
     h = h.reshape(*ends.shape[:-1], -1, h.shape[-1])
-    h, _ = decoder.body(h, cache, branch_mask(ends, x.shape[-2], own))
+    mask = branch_mask(ends, x.shape[-2], own)
+    if visible is not None:
+        slot = jnp.arange(mask.shape[-1]) - x.shape[-2]
+        mask &= (slot < 0) | (slot % own < visible) | (slot % own >= count)
+    h, _ = decoder.body(h, cache, mask)
     return decoder.read(h.reshape(*ends.shape, own, -1)[..., count:, :])
