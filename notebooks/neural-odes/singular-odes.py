@@ -63,7 +63,7 @@ points = 64  # collocation points
 steps = 200  # Levenberg-Marquardt steps, linear equations
 flow_width = 20  # units of both hidden layers, accretion flow
 flow_steps = 250  # Levenberg-Marquardt steps, accretion flow
-sound = 0.1  # k = a^2, squared speed of sound of the gas (speed of light 1)
+sound = 0.1  # k, squared speed of sound of the gas (speed of light 1)
 start_radius = 5.0  # first guess of the sonic radius, in units of the black hole's mass
 adam_steps = 2000  # steps of the first-order method that is compared
 adam_rate = 0.01  # Adam's rate at the start of a cosine decay
