@@ -62,9 +62,9 @@ dim = 20  # components of z in the identities
 contraction = 0.8  # spectral norm of the weights of the identities' f; below 1
 inputs = 128  # inputs in the identities
 shell_seeds = 4  # models of each kind on the line, each with its own training set
-shell_steps = 400  # Adam steps on the line
+shell_steps = 300  # Adam steps on the line
 runs = 3  # models of each kind and learning rate on the digits
-steps = 250  # Adam steps on the digits
+steps = 400  # Adam steps on the digits
 batch = 64  # images in a step
 solver_steps = 6  # steps of Heun's method in training on the digits
 rates = [3e-3, 1e-2]  # Adam's rates to choose from, at the start of a cosine decay
@@ -706,7 +706,7 @@ paper.report("homoode-vs-deq-and-node", gap.mean() if equal else np.inf, samples
 #   ratio of evaluations comes nearer to 1.
 # - `reprise run deep-equilibrium-homotopy -p start_rate 0.2`: a start that moves faster than the field learns; end
 #   points follow it, and accuracy suffers.
-# - `reprise run deep-equilibrium-homotopy -p steps 1000`: all kinds improve, and the differences between them shrink.
+# - `reprise run deep-equilibrium-homotopy -p steps 2000`: all kinds improve, and the differences between them shrink.
 # - In the notebook: train and test on the line with three steps instead of 8 and 100: discretised paths may cross,
 #   and what a flow cannot do need not hold.
 
