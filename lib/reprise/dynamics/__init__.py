@@ -10,5 +10,6 @@ noise: stable classes, Euler's scheme, Lyapunov exponents · ``neural_sde`` neur
 ``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration ·
 ``singular`` equations with singular points · ``elasticity`` large deformations of triangulated bodies ·
 ``fractional_noise`` fractional Brownian motion, Markov approximations ·
+``active_matter`` kinetic theory of active rods · ``closures`` of its moment equations ·
 ``homotopy`` paths that end at a fixed point · ``fixed_points`` layers that are fixed points.
 """
