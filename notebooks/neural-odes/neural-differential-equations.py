@@ -256,9 +256,9 @@ for name, make in models.items():
 # - `by_continuous_adjoint` solves the adjoint equation from the end to the beginning, with the solver and the steps of
 #   the forward solve. Its state is $(z,a,\int a^\top\partial_\theta f)$, and of the field's Jacobians only products
 #   with $a$ are needed. Nothing of the way there is kept but its end. (Diffrax offers the same computation as
-#   `BacksolveAdjoint`; here it is written out, to be seen.) The solvers are Euler's, Heun's, Kutta's and the classical
-#   Runge-Kutta method, of order 1 to 4. Their coefficients are an *argument*, so that one compiled program serves all
-#   four;
+#   `BacksolveAdjoint`, equal to rounding; here it is written out, to be seen.) The solvers are Euler's, Heun's,
+#   Kutta's and the classical Runge-Kutta method, of order 1 to 4. Their coefficients are an *argument*, so that one
+#   compiled program serves all four;
 # - `by_reversal` is Diffrax's `diffeqsolve` with this project's `ReversibleAdjoint`, which undoes the steps of
 #   `ReversibleHeun` one after another and pulls the gradient through each.
 
