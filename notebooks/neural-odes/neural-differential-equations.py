@@ -545,7 +545,8 @@ for kind, marker, colour in zip(theory, "os^", ("blue", "green", "red"), strict=
     line = strong[kind][2] * (h_shown / h_shown[2]) ** theory[kind]
     ax.loglog(h_shown, line, "--", color=THEORY, lw=1.2)
     text = f"{kind}\nslope {theory[kind]:g}"
-    ax.annotate(text, (1.15 * h_shown[0], strong[kind][0]), color=PALETTE[colour], va="center")
+    place = {"color": PALETTE[colour], "va": "top" if "additive" in kind else "center"}
+    ax.annotate(text, (1.15 * h_shown[0], strong[kind][0]), **place)
 ax.set_xticks(h_shown, [f"$2^{{{int(np.log2(h))}}}$" for h in h_shown])
 ax.minorticks_off()
 ax.set(xlabel="step size $h$", ylabel="error at time 1", xlim=(None, 4 * h_shown[0]))
