@@ -135,7 +135,7 @@ decoder_graph, decoder_shapes = shapes_only(
 decoder_of = lambda theta: nnx.merge(decoder_graph, theta)
 
 
-# Half as much compiling as XLA's usual level of optimization, for programs that are as fast.
+# Compiles faster than at XLA's usual level of optimization; the programs are about as fast.
 quickly_compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
@@ -496,7 +496,7 @@ plt.show()
 
 # %% [markdown]
 # Left, every run as a line; right, the share of the excess loss that is gone, with runs as dots. Eight latent tokens remove
-# between a quarter and a third of the frozen decoder's excess loss, about as much as a table does that is told the chain (but has
+# between a fifth and a third of the frozen decoder's excess loss, about as much as a table does that is told the chain (but has
 # to learn from few examples for each, and cannot refer to the prompt); one latent token removes about half of that. No weight of the
 # decoder has changed: the same network predicts better because somebody else has thought about the prompt and left a note.
 #
