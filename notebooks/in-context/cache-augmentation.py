@@ -54,8 +54,8 @@ length = 64  # symbols in a sequence
 width = 32  # d, of decoder and coprocessor
 decoder_steps = 600  # Adam steps of the decoder, 32 sequences each
 latents = 8  # N, latent tokens of the larger coprocessor (the smaller one has 1)
-steps = 500  # Adam steps of coprocessors and tables
-batch = 64  # sequences in one of these steps, all fresh
+steps = 400  # Adam steps of coprocessors and tables
+batch = 32  # sequences in one of these steps, all fresh
 learning_rate = 8e-3  # Adam's highest rate, warmed up and then decayed
 runs = 2  # coprocessors of each size, from different initialisations
 test_sequences = 600  # fresh sequences behind every loss, four prompts of each
@@ -496,8 +496,8 @@ plt.show()
 
 # %% [markdown]
 # Left, every run as a line; right, the share of the excess loss that is gone, with runs as dots. Eight latent tokens remove
-# between a fifth and a third of the frozen decoder's excess loss, about as much as a table does that is told the chain (but has
-# to learn from few examples for each, and cannot refer to the prompt); one latent token removes about half of that. No weight of the
+# between an eighth and a quarter of the frozen decoder's excess loss, less than a table does that is told the chain (but
+# cannot refer to the prompt); one latent token removes about half of that. No weight of the
 # decoder has changed: the same network predicts better because somebody else has thought about the prompt and left a note.
 #
 # For the claim, a run counts only if it beats the run of the smaller coprocessor with the same number.
@@ -512,6 +512,11 @@ gains = np.array(
 paper.report("perplexity-drops-with-latents", gains.mean(), samples=gains)
 
 # %% [markdown]
+# Eight latent tokens gain more than one, as the paper says, but the criterion, a quarter of the excess loss, is out of reach of a
+# training that fits this page. The gain grows with the number of sequences that the coprocessor has seen, and has not levelled
+# off: with twice the batch and a quarter more steps it lies on either side of the criterion, depending on the seed, and with
+# twice the batch and twice the steps above it. So this is a statement about training time, and the claim is marked as not reproduced.
+#
 # Static tokens gain nothing. They even stand a little in the way: layer norm bounds what a vector can do, so that an
 # attention head must spend some of its weight on them, and what they say is the same for all prompts. The gain
 # of the coprocessor comes from reading the cache.
@@ -615,8 +620,8 @@ plt.show()
 # ## Things to try
 #
 # - `reprise sweep cache-augmentation -p latents=2,4,8,16`: does the gain go on growing with the number of latent tokens?
-# - `reprise run cache-augmentation -p steps 2000` trains longer: the curves of the coprocessors keep falling, those of the
-#   static tokens do not.
+# - `reprise run cache-augmentation -p batch 64 -p steps 800` trains on four times as many sequences: the coprocessor's gain
+#   grows beyond a quarter, that of the static tokens does not.
 # - `reprise run cache-augmentation -p decoder_steps 200` freezes an undertrained decoder. Then *anything* that can be
 #   trained helps: watch what the static tokens gain.
 # - `reprise sweep cache-augmentation -p chains=2,4,16`: with fewer chains there are fewer pairs to be learned by the
