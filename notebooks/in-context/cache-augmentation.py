@@ -90,8 +90,10 @@ rng = np.random.default_rng(seed)
 # symbol has few likely successors. To predict well one must find out which chain is at work. Every transition that is
 # observed adds its log-likelihood to the evidence for a chain, and Bayes' rule gives the best possible predictor,
 #
-# $$p(r \mid x_1, \dots, x_t) \;\propto\; \pi_r(x_1) \prod_{i=2}^{t} P_r(x_i \mid x_{i-1}),\qquad
-#   p(x_{t+1} \mid x_1, \dots, x_t) = \sum_r p(r \mid x_1, \dots, x_t)\; P_r(x_{t+1}\mid x_t),$$
+# $$\begin{gathered}
+# p(r \mid x_1, \dots, x_t) \;\propto\; \pi_r(x_1) \prod_{i=2}^{t} P_r(x_i \mid x_{i-1}),\\
+# p(x_{t+1} \mid x_1, \dots, x_t) = \sum_r p(r \mid x_1, \dots, x_t)\; P_r(x_{t+1}\mid x_t),
+# \end{gathered}$$
 #
 # with $\pi_r$ the stationary distribution. We measure every model by its **excess loss**, the nats per symbol by which it
 # misses this predictor. That is $\mathrm{KL}(p_\text{Bayes}\,\|\,p_\text{model})$, computed from the two distributions, so the

@@ -313,8 +313,10 @@ plt.show()
 # What may $Z_4$ be, as a function of the tensors $D$ and $E$? Turning the plane by $\varphi$ multiplies $Z_2$ and $e$ by $e^{2i\varphi}$, and
 # $Z_4$ by $e^{4i\varphi}$. So it must be a combination of $Z_2^2$, $Z_2e$ and $e^2$, with coefficients that do not change under rotation:
 #
-# $$Z_4=a\,Z_2^2+b\,Z_2\,\hat e+c\,\hat e^2,\qquad a,b,c=\mathrm{MLP}_\theta\big(|Z_2|^2,\ \ln(1+|e|^2),\ \operatorname{Re}(Z_2\bar{\hat e})\big),
-#   \qquad\hat e=\frac e{\sqrt{1+|e|^2}} .$$
+# $$\begin{gathered}
+# Z_4=a\,Z_2^2+b\,Z_2\,\hat e+c\,\hat e^2,\qquad\hat e=\frac e{\sqrt{1+|e|^2}},\\
+# a,b,c=\mathrm{MLP}_\theta\big(|Z_2|^2,\ \ln(1+|e|^2),\ \operatorname{Re}(Z_2\bar{\hat e})\big) .
+# \end{gathered}$$
 #
 # The three inputs are, up to scaling, $q^2$, $|E|^2$ and $\operatorname{tr}DE$, all the invariants there are. The network is bounded in its last argument by the
 # scaling of $e$. There is no eigenvector anywhere, which matters: the frame of $D$ is undefined where $q=0$, and a simulation passes through

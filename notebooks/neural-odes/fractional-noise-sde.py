@@ -319,7 +319,9 @@ print(f"log evidence {evidence:.4f}")
 # cannot do. The best that any control can reach follows from the Riccati recursion of optimal control, backwards from
 # $T$: with $M = I + hF$ and $V(Z) = \frac12Z^\top PZ + \dots$ the cost that is still to come,
 #
-# $$P \leftarrow M^\top P M - \frac{h\,M^\top Pg\,g^\top PM}{1 + h\,g^\top Pg} \quad\text{(and } P_{XX} \leftarrow P_{XX} + 1/s^2 \text{ at an observation with noise } s),$$
+# $$P \leftarrow M^\top P M - \frac{h\,M^\top Pg\,g^\top PM}{1 + h\,g^\top Pg}$$
+#
+# (and $P_{XX} \leftarrow P_{XX} + 1/s^2$ at an observation with noise $s$),
 #
 # each step adding the unavoidable $\frac h2g^\top Pg$ for its noise. In continuous time the gap would close.
 

@@ -266,7 +266,7 @@ outcome = {
 # Take the linear equation $\mathrm dz = a z\,\mathrm dt + \sigma z\,\mathrm dW$ with $a = 0.5$. Without noise it
 # grows like $e^{t/2}$. Itô's formula for $\log|z|$ has a second-derivative term, $-\frac12\sigma^2$, so that
 #
-# $$\log|z(t)| = \log|z_0| + \Bigl(a - \frac{\sigma^2}{2}\Bigr)t + \sigma W(t), \qquad
+# $$\log|z(t)| = \log|z_0| + \Bigl(a - \frac{\sigma^2}{2}\Bigr)t + \sigma W(t), \;\;
 #   \frac1t\log|z(t)| \;\to\; a - \frac{\sigma^2}{2}\quad\text{almost surely.}$$
 #
 # Beyond $\sigma = 1$ every path decays, even though the *mean* $\mathbb E z(t) = z_0e^{at}$ still grows: it is
