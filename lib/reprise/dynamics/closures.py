@@ -7,6 +7,7 @@ $e^{2i\varphi}$ and $Z_4$ by $e^{4i\varphi}$: a closure that is made of tensors 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,49 +29,26 @@ def bingham_order(concentration: Float[np.ndarray, "*shape"]) -> tuple[np.ndarra
     return ive(1, concentration) / bottom, ive(2, concentration) / bottom
 
 
-def bingham_concentration(order: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    r"""The $\kappa\ge0$ with $I_1(\kappa)/I_0(\kappa)=q$, for $0\le q<1$, by Newton's method on the host.
-
-    In the plane Bingham's distribution of $\theta$ is von Mises' distribution of $2\theta$: start and derivative are
-    those of `reprise.statistics.von_mises_fisher`.
-
-    Raises:
-        ValueError: an order outside $[0,1)$.
-    """
-    q = np.asarray(order, float)
-    if not np.all((q >= 0) & (q < 1)):
-        raise ValueError("orders must be at least 0 and below 1")
-    kappa = q * (2 - q**2) / (1 - q**2)
-    for _ in range(20):
-        ratio, safe = bingham_order(kappa)[0], np.maximum(kappa, 1e-300)
-        slope = np.where(kappa > 1e-8, 1 - ratio**2 - ratio / safe, 0.5)
-        kappa = np.maximum(kappa - (ratio - q) / slope, 0)
-    return kappa
-
-
-_ORDERS = np.linspace(0, 0.999, 4000)
+@functools.cache
+def _bingham_table() -> tuple[np.ndarray, np.ndarray]:
+    """Orders from 0 to 1 and $Z_4/Z_2^2$ there: both follow from the concentration, which need not be solved for."""
+    second, fourth = bingham_order(np.geomspace(1e-3, 1e5, 8000))
+    return np.r_[0.0, second], np.r_[0.5, fourth / second**2]
 
 
 def bingham(second: Complex[Array, "*batch"], strain: Any = None) -> Complex[Array, "*batch"]:
     r"""Bingham's closure (Chaubal and Leal 1998): $Z_4$ of the density $\propto e^{\kappa\cos2(\theta-\theta_0)}$.
 
-    It is interpolated in a table of 4000 orders (error below $10^{-6}$) and needs no eigenvectors: $Z_4/Z_2^2$ is a
+    It is interpolated in a table of 8000 orders (error below $10^{-6}$) and needs no eigenvectors: $Z_4/Z_2^2$ is a
     function of $|Z_2|^2$ and smooth where the frame is undefined. ``strain`` is ignored.
     """
-    fourth = bingham_order(bingham_concentration(_ORDERS))[1]
-    ratio = np.append(0.5, fourth[1:] / _ORDERS[1:] ** 2)
     q = jnp.abs(second)
-    return jnp.interp(q, _ORDERS, ratio).astype(q.dtype) * second**2
+    return jnp.interp(q, *_bingham_table()).astype(q.dtype) * second**2
 
 
 def quadratic(second: Complex[Array, "*batch"], strain: Any = None) -> Complex[Array, "*batch"]:
     r"""Doi's closure, $S=DD$, in this notation: $Z_4=Z_2^2$, exact if all rods are parallel."""
     return second**2
-
-
-def isotropic(second: Complex[Array, "*batch"], strain: Any = None) -> Complex[Array, "*batch"]:
-    r"""$Z_4=0$: exact to first order about the isotropic state."""
-    return jnp.zeros_like(second)
 
 
 class InvariantClosure(nnx.Module):
