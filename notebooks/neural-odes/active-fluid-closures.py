@@ -100,23 +100,12 @@ from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.networks.functional import ensemble_on_host
 from reprise.networks.mlp import count_parameters
 from reprise.plotting import PALETTE, THEORY, use_style
+from reprise.training.background import start
 from reprise.training.loop import fit
 
 use_style()
 paper = open_paper("active-fluid-closures", globals())
 pool = ThreadPoolExecutor(2)
-
-
-def start(function, *arguments, double=False):
-    """Trace now; compile and run in the background."""
-    with jax.enable_x64(double):
-        traced = jax.jit(function).lower(*arguments)
-
-    def finish():
-        with jax.enable_x64(double):
-            return jax.device_get(traced.compile()(*arguments))
-
-    return pool.submit(finish)
 
 
 def generator(*stream):
@@ -193,10 +182,12 @@ def relax(strengths, times):
     return as_complex(fixed_steps(ODETerm(field), method(4), times, as_real(ordered_state))[0])
 
 
-growing = start(grow, suspensions, waves, np.arange(801) * TIME_STEP, double=True)
+growing = start(pool, grow, suspensions, waves, np.arange(801) * TIME_STEP, double=True)
 # Explicit steps must resolve the decay of the highest moment: h (2 modes)^2 below 2.7.
 rest_step = 2.3 / (2 * modes - 2) ** 2
-relaxing = start(relax, strengths, np.linspace(0, 40, round(40 / rest_step) + 1), double=True)
+relaxing = start(
+    pool, relax, strengths, np.linspace(0, 40, round(40 / rest_step) + 1), double=True
+)
 
 # %% [markdown]
 # While these run, the data are made. A random flow is homogeneous in space and varies in time: $E_{xx}$, $E_{xy}$ and $w$ are each a sum
@@ -247,7 +238,7 @@ def simulate(crowding, diffusion, coefficients, frequencies):
     return jax.lax.scan(until_saved, first, half_steps[:-1:2].astype(np.float32))[1], flow
 
 
-simulating = start(simulate, *single(crowding, diffusion, coefficients, frequencies))
+simulating = start(pool, simulate, *single(crowding, diffusion, coefficients, frequencies))
 
 # %%
 amplitude = growing.result()

@@ -91,6 +91,7 @@ from reprise.networks.functional import drawn, functional
 from reprise.networks.mlp import MLP, Dense
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import loglog_slope
+from reprise.training.background import start
 from reprise.training.loop import fit
 
 use_style()
@@ -111,18 +112,6 @@ paper = open_paper("neural-differential-equations", globals())
 # %%
 pool = ThreadPoolExecutor(2)
 no_key = jax.random.key(0)  # for `fit`: nothing in these losses is random
-
-
-def start(function, *arguments, double=False):
-    """Trace now; compile and run in the background."""
-    with jax.enable_x64(double):
-        traced = function.lower(*arguments)
-
-    def finish():
-        with jax.enable_x64(double):
-            return jax.device_get(traced.compile()(*arguments))
-
-    return pool.submit(finish)
 
 
 field, field_shapes = functional(nnx.eval_shape(lambda: TimeMLP(2, hidden, rngs=nnx.Rngs(0))))
@@ -149,7 +138,7 @@ def learn_to_flip(mask, params):
 networks = drawn(field_shapes, np.random.default_rng([seed, 0]), (flip_networks,))
 networks = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), networks)
 masks = np.repeat(np.float32([[1, 0], [1, 1]]), flip_networks, axis=0)
-flipped = start(learn_to_flip, masks, networks)
+flipped = start(pool, learn_to_flip, masks, networks)
 
 # %% [markdown]
 # **Reading spirals.** Noisy points on a spiral that turns clockwise or anticlockwise: which? There are 53 moments on
@@ -243,7 +232,7 @@ for name, make in models.items():
     first = drawn(shapes, np.random.default_rng([seed, 3]), (len(levels),))
     many = jax.tree.map(each_rate, (first, inputs[name], labels))
     with_rates = np.repeat(np.float32(rates), len(levels)), *many
-    right[name] = start(classification(classifiers[name]), *with_rates, batches)
+    right[name] = start(pool, classification(classifiers[name]), *with_rates, batches)
 
 # %% [markdown]
 # ## Three gradients
@@ -351,7 +340,7 @@ programs = dict.fromkeys(jobs, by_backpropagation) | {"continuous": by_continuou
 answers = {}
 for k, job in jobs.items():
     stacked = jax.tree.map(lambda *x: np.stack(x), *job.values())
-    answers[k] = start(jax.jit(jax.vmap(programs[k])), *stacked, double=True)
+    answers[k] = start(pool, jax.vmap(programs[k]), *stacked, double=True)
 with jax.enable_x64(True):
     compiled = {"reversal": pool.submit(jax.jit(by_reversal).lower(0.1).compile)}
 
