@@ -1,12 +1,13 @@
 import json
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reprise import cards
-from reprise.claims import RECORD_MIME, Paper, verdict_table, verdict_text
+from reprise import cards, notebooks
+from reprise.claims import RECORD_MIME, Paper, open_paper, verdict_table, verdict_text
 from reprise.errors import ClaimError
 from test_cards import GOOD
 
@@ -81,3 +82,14 @@ def test_tables_show_every_claim(paper):
     assert "(unexpected)" in verdict_table(record)
     assert "UNEXPECTED, the card expects reproduced" in verdict_text(record)
     assert "second = true" in verdict_text(record)
+
+
+def test_an_opened_paper_multiplies_in_full_float32_on_every_device():
+    source = notebooks.read(cards.load("sven").notebook)
+    before = jax.config.jax_default_matmul_precision
+    try:
+        jax.config.update("jax_default_matmul_precision", "bfloat16")
+        open_paper("sven", {name: parameter.default for name, parameter in source.parameters.items()})
+        assert jax.config.jax_default_matmul_precision == "float32"
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)

@@ -159,10 +159,16 @@ class Paper:
 def open_paper(slug: str, namespace: dict[str, Any]) -> Paper:
     """Read a paper's card and the parameters of this run; call it before anything is measured.
 
+    It also makes float32 mean float32 on every device: recent GPUs round the factors of matrix products to TF32,
+    which is coarser than many of the deviations that claims are about.
+
     Args:
         slug: the paper's slug, the name of its notebook and card.
         namespace: where the parameters' values are: pass ``globals()``.
     """
+    import jax  # here, not above: the command line reads records without paying for JAX
+
+    jax.config.update("jax_default_matmul_precision", "float32")
     card = cards.load(slug)
     source = notebooks.read(card.notebook)
     parameters = {name: notebooks.check(source, name, namespace[name], slug) for name in source.parameters}

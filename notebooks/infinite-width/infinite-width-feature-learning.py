@@ -122,8 +122,6 @@ from reprise.statistics.fits import loglog_slope
 from reprise.tasks.word_analogies import analogy_accuracy, stem_form_language
 from reprise.training.loop import fit
 
-# GPUs would round to TF32, which is coarser than the movements measured here.
-jax.config.update("jax_default_matmul_precision", "float32")
 use_style()
 paper = open_paper("infinite-width-feature-learning", globals())
 

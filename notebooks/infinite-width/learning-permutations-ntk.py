@@ -102,9 +102,6 @@ from reprise.statistics.fits import loglog_slope
 from reprise.tasks.binary_inputs import nonzero_binary
 from reprise.training.loop import fit
 
-jax.config.update(
-    "jax_default_matmul_precision", "float32"
-)  # GPUs would round to TF32, as large as what is measured here
 use_style()
 paper = open_paper("learning-permutations-ntk", globals())
 

@@ -88,7 +88,6 @@ from reprise.plotting import PALETTE, THEORY, band, use_style
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
 
-jax.config.update("jax_default_matmul_precision", "float32")  # GPUs would round to TF32
 use_style()
 paper = open_paper("learning-rate-transfer", globals())
 

@@ -113,7 +113,6 @@ from reprise.robustness.radii import largest_radius
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
 
-jax.config.update("jax_default_matmul_precision", "float32")  # on GPUs too, not TF32
 use_style()
 paper = open_paper("neural-network-svm-equivalence", globals())
 

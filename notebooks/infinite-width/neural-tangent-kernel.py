@@ -115,9 +115,6 @@ from reprise.plotting import PALETTE, THEORY, band, use_style
 from reprise.statistics.fits import decay_rate, loglog_slope
 from reprise.training.loop import fit
 
-jax.config.update(
-    "jax_default_matmul_precision", "float32"
-)  # GPUs would round to TF32, as large as the drift measured here
 use_style()
 paper = open_paper("neural-tangent-kernel", globals())
 

@@ -100,7 +100,6 @@ from reprise.kernels.criticality import (
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import loglog_slope
 
-jax.config.update("jax_default_matmul_precision", "float32")  # kernels change by a few per cent
 use_style()
 paper = open_paper("principles-of-deep-learning-theory", globals())
 

@@ -115,9 +115,6 @@ from reprise.numerics.random_matrices import catalan, even_moments, semicircle_d
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import loglog_slope
 
-jax.config.update(
-    "jax_default_matmul_precision", "float32"
-)  # GPUs would round to TF32, no smaller than some deviations measured here
 use_style()
 paper = open_paper("tensor-programs-scaling-limits", globals())
 

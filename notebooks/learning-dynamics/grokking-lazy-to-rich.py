@@ -119,9 +119,6 @@ from reprise.statistics.fits import first_below, rank_correlation
 from reprise.tasks import single_index
 from reprise.training.loop import fit
 
-jax.config.update(
-    "jax_default_matmul_precision", "float32"
-)  # a lazy network moves its weights by less than TF32 resolves
 use_style()
 paper = open_paper("grokking-lazy-to-rich", globals())
 
