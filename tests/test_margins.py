@@ -72,7 +72,7 @@ def test_nuclear_norm_is_certified_by_its_dual(nuclear):
         assert np.linalg.norm(np.einsum("j,jrc->rc", multipliers, a), 2) <= 1 + 1e-12
         assert np.linalg.svd(point)[1].sum() <= multipliers.sum() * (1 + 1e-8)
         least = least_norm_margin(a)
-        assert found.primal < np.linalg.svd(least.point)[1].sum()
+        assert float(found.primal) < np.linalg.svd(least.point)[1].sum()
         assert np.linalg.norm(point) > least.primal
 
 
