@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 
-from reprise.networks.functional import ensemble, ensemble_on_host, from_vector, functional
+from reprise.networks.functional import ensemble, from_vector, functional, initialise
 from reprise.networks.mlp import MLP, count_parameters
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
@@ -52,11 +52,9 @@ def test_ensemble_is_the_stack_of_its_members():
     assert count_parameters(params) == 3 * (2 * 4 + 4 + 4 + 1)
 
 
-def test_ensemble_on_host_has_the_law_of_the_modules_own_initialisation():
+def test_initialise_has_the_law_of_the_modules_own_initialisation():
     make = lambda rngs: MLP([30, 20, 1], weight_std=2.0, bias_std=0.5, rngs=rngs)
-    generator = jax.random.normal
-    apply, params = ensemble_on_host(make, np.random.default_rng(0), 50)
-    assert jax.random.normal is generator
+    apply, params = initialise(make, np.random.default_rng(0), 50)
     _, device = ensemble(make, jax.random.split(jax.random.key(0), 50))
     assert jax.tree.structure(params) == jax.tree.structure(device)
     for ours, theirs, std in zip(
@@ -67,6 +65,39 @@ def test_ensemble_on_host_has_the_law_of_the_modules_own_initialisation():
     weight = np.asarray(params["layers"][0]["weight"][...]).reshape(50, -1)
     assert np.abs(np.corrcoef(weight) - np.eye(50)).max() < 0.2
     assert jax.vmap(apply, (0, None))(params, jnp.ones((4, 30))).shape == (50, 4, 1)
+
+
+class Mixed(nnx.Module):
+    """Draws from a stream, from the streams themselves, by a key, and nothing at all."""
+
+    def __init__(self, rngs):
+        self.uniform = nnx.Param(rngs.params.uniform((1000,), minval=2.0, maxval=3.0))
+        self.normal = nnx.Param(np.sqrt(9.0) * rngs.normal((1000,)))
+        self.keyed = nnx.Param(jnp.stack([jax.random.normal(rngs.params(), (3,)), rngs.params.rademacher((3,))]))
+        self.fixed = nnx.Param(jnp.arange(3.0))
+
+
+def test_initialise_serves_every_way_to_draw():
+    make = lambda rngs: Mixed(rngs)
+    _, one = initialise(make, np.random.default_rng(0))
+    _, two = initialise(make, np.random.default_rng(0), 2)
+    numbers = {name: np.asarray(leaf[...]) for name, leaf in two.items()}
+    assert jax.tree.map(np.shape, one) == jax.tree.map(lambda leaf: leaf.shape[1:], two)
+    for leaf in jax.tree.leaves((one, two)):
+        assert isinstance(leaf, np.ndarray)
+        assert leaf.dtype == np.float32
+    assert 2 <= numbers["uniform"].min() < 2.01 < 2.99 < numbers["uniform"].max() <= 3
+    np.testing.assert_allclose(numbers["normal"].std(1), 3, rtol=0.1)
+    np.testing.assert_array_equal(numbers["fixed"], [[0, 1, 2]] * 2)
+    np.testing.assert_array_equal(np.abs(numbers["keyed"][:, 1]), 1)
+    for name in ("uniform", "normal", "keyed"):  # members differ, the same generator draws the same
+        assert (numbers[name][0] != numbers[name][1]).any()
+    _, again = initialise(make, np.random.default_rng(0), 2)
+    jax.tree.map(np.testing.assert_array_equal, two, again)
+    with jax.enable_x64(True):
+        assert {leaf.dtype for leaf in jax.tree.leaves(initialise(make, np.random.default_rng(0))[1])} == {
+            np.dtype(float)
+        }
 
 
 def test_fit_is_gradient_descent_and_watches():

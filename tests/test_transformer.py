@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from scipy.special import softmax
 
-from reprise.networks.functional import functional
+from reprise.networks.functional import functional, initialise
 from reprise.networks.transformer import Transformer
 
 INPUTS, WIDTH, OUTPUTS, DEPTH, HEADS, TIME = 3, 8, 2, 2, 2, 5
@@ -108,6 +108,20 @@ def test_positions_may_be_given_one_by_one(model, x):
     at = np.array([[3, 1, 0, 4, 2]] * 4)
     expected = model.embedding(x) + np.asarray(model.positions[...])[at]
     np.testing.assert_allclose(model.embed(x, jnp.asarray(at)), expected, atol=1e-6)
+
+
+def test_initial_scales():
+    make = lambda rngs: Transformer(50, 64, 60, depth=2, heads=2, length=64, rngs=rngs)
+    _, params = initialise(make, np.random.default_rng(0))
+    blocks, std = params["blocks"], lambda leaf: np.std(leaf[...])
+    for leaf, variance in (
+        (params["embedding"]["weight"], 1 / 50), (params["positions"], 1 / 64), (params["readout"]["weight"], 1 / 64),
+        (blocks["attend"], 1 / 64), (blocks["merge"], 1 / 64 / 4), (blocks["up"], 1 / 64),
+        (blocks["down"], 1 / 256 / 4),
+    ):  # fmt: skip
+        assert std(leaf) == pytest.approx(variance**0.5, rel=0.05)
+    for leaf, value in ((blocks["gain"], 1), (blocks["shift"], 0), (blocks["up_bias"], 0), (params["gain"], 1)):
+        np.testing.assert_array_equal(leaf[...], value)
 
 
 def test_refusals(model):

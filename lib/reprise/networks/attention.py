@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -166,8 +165,8 @@ class LinearAttention(nnx.Module):
 
     def __init__(self, size: int, *, heads: int = 1, std: float = 0.1, rngs: nnx.Rngs):
         shape = (heads, size, size)
-        self.output = nnx.Param(std * jax.random.normal(rngs.params(), shape))
-        self.score = nnx.Param(std * jax.random.normal(rngs.params(), shape))
+        self.output = nnx.Param(std * rngs.params.normal(shape))
+        self.score = nnx.Param(std * rngs.params.normal(shape))
 
     @property
     def products(self) -> Products:

@@ -43,7 +43,7 @@ class CellNetwork(nnx.Module):
         self.nodes = nodes
         self.stem = Dense(inputs, width, rngs=rngs)
         count = len(edges(nodes))
-        self.weight = nnx.Param((2 / width) ** 0.5 * jax.random.normal(rngs.params(), (count, width, width)))
+        self.weight = nnx.Param((2 / width) ** 0.5 * rngs.params.normal((count, width, width)))
         self.bias = nnx.Param(jnp.zeros((count, width)))
         self.readout = Dense(width, outputs, rngs=rngs)
 

@@ -28,7 +28,7 @@ class EquivariantStress(nnx.Module):
     """
 
     def __init__(self, hidden: int, *, rngs: nnx.Rngs):
-        widths, draw = (7, hidden, hidden, 3), lambda m, n: jax.random.normal(rngs.params(), (m, n)) / m**0.5
+        widths, draw = (7, hidden, hidden, 3), lambda m, n: rngs.params.normal((m, n)) / m**0.5
         self.weights = nnx.List(nnx.Param(draw(m, n)) for m, n in zip(widths, widths[1:], strict=False))
 
     def __call__(self, f: Float[Array, "*batch 2 2"]) -> Float[Array, "*batch 2 2"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -66,6 +66,68 @@ def ensemble(make: Callable[[nnx.Rngs], nnx.Module], keys: Key[Array, " seeds"])
     return apply, params
 
 
+def initialise(
+    make: Callable[[nnx.Rngs], nnx.Module], rng: np.random.Generator, members: int | None = None
+) -> tuple[Apply, PyTree[np.ndarray]]:
+    """A module in its own initial distribution, drawn on the host: ``apply`` as in `functional`, and its parameters.
+
+    `ensemble` draws from the same distribution on the device, under `jax.jit` if need be. For small networks XLA then
+    compiles longer (a generator for every parameter) than they train. Here NumPy draws and nothing is compiled.
+
+    >>> apply, params = initialise(lambda rngs: MLP([2, 64, 1], rngs=rngs), np.random.default_rng(0))
+
+    Args:
+        make: builds the module from its random streams. Numbers that it asks of a stream itself, as in
+            ``rngs.params.normal(shape)`` or ``uniform``, are NumPy's; those for which it asks a key, ``rngs.params()``,
+            are JAX's (correct, but compiled).
+        rng: source of the numbers.
+        members: networks, along a new leading axis of every parameter; without it, one network and no such axis.
+    """
+    shape = () if members is None else (members,)
+    asked = []
+    model = nnx.eval_shape(lambda: make(_Streams(lambda draw, size: asked.append((draw, size)) or np.zeros(size))))
+    drawn = [np.asarray(draw(rng, (*shape, *size))) for draw, size in asked]
+    apply, shapes = functional(model)
+
+    def build(member):
+        following = (numbers[member] for numbers in drawn)
+        module = make(_Streams(lambda draw, size: next(following), rng.spawn(1)[0]))
+        return jax.tree.map(lambda leaf, like: np.asarray(leaf, like.dtype), nnx.state(module, nnx.Param), shapes)
+
+    if members is None:
+        return apply, build(...)
+    return apply, jax.tree.map(lambda *leaves: np.stack(leaves), *map(build, range(members)))
+
+
+class _Streams:
+    """What a module takes for its `flax.nnx.Rngs`: ``answer(draw, size)`` says what its streams return.
+
+    All streams are one. Without a generator for keys, keys are all the same (enough to find out shapes).
+    """
+
+    def __init__(self, answer: Callable[..., np.ndarray], keys: np.random.Generator | None = None):
+        self._answer, self._keys = answer, keys
+
+    def normal(self, shape=(), dtype=float):
+        return self._numbers(lambda rng, size: rng.normal(size=size), shape, dtype)
+
+    def uniform(self, shape=(), dtype=float, minval=0.0, maxval=1.0):
+        return self._numbers(lambda rng, size: rng.uniform(minval, maxval, size), shape, dtype)
+
+    def _numbers(self, draw, size, dtype):
+        return self._answer(draw, size).astype(jax.dtypes.canonicalize_dtype(dtype))
+
+    def __call__(self):
+        data = np.zeros(2) if self._keys is None else self._keys.integers(2**32, size=2)
+        return jax.random.wrap_key_data(data.astype(np.uint32))
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        method = getattr(nnx.RngStream, name, None)  # another distribution: drawn by JAX from a key
+        return self if method is None else partial(method, self)
+
+
 def drawn(shapes: PyTree[Any], rng: np.random.Generator, members: tuple[int, ...] = ()) -> PyTree[Array]:
     """Parameters in the standard initialisation, drawn on the host: matrices $N(0, 1/n)$ with $n$ rows, vectors zero.
 
@@ -89,38 +151,5 @@ def drawn(shapes: PyTree[Any], rng: np.random.Generator, members: tuple[int, ...
 def ensemble_on_host(
     make: Callable[[nnx.Rngs], nnx.Module], rng: np.random.Generator, members: int
 ) -> tuple[Apply, PyTree[Array]]:
-    """`ensemble` with its normal numbers drawn by NumPy: the module's own initialisation, whatever it is.
-
-    What XLA would spend on compiling one generator a parameter, often longer than a small network trains, is saved.
-    Where all parameters are plain matrices and vectors, `drawn` is simpler.
-
-    Args:
-        make: builds the module from its random streams; it draws with ``jax.random.normal`` only.
-        rng: source of the numbers.
-        members: how many networks.
-    """
-    module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
-
-    @contextmanager
-    def normals(answer):
-        """Let ``jax.random.normal`` be answered from elsewhere while a module is built (that is, traced)."""
-        original = jax.random.normal
-        jax.random.normal = lambda key, shape=(), dtype=jnp.float32: answer(shape, dtype)
-        try:
-            yield
-        finally:
-            jax.random.normal = original
-
-    def build(answer):
-        with normals(answer):
-            return functional(make(nnx.Rngs(0)))[1]
-
-    asked = []
-    jax.eval_shape(lambda: build(lambda shape, dtype: asked.append((shape, dtype)) or jnp.zeros(shape, dtype)))
-    draws = [rng.normal(size=(members, *shape)).astype(dtype) for shape, dtype in asked]
-
-    def one(draws):
-        following = iter(draws)
-        return build(lambda *_: next(following))
-
-    return functional(module)[0], jax.jit(jax.vmap(one))(draws)
+    """The former name of `initialise`."""
+    return initialise(make, rng, members)

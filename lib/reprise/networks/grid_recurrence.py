@@ -204,7 +204,7 @@ class GridRecurrence(nnx.Module):
         if width % heads:
             raise ValueError(f"width ({width}) must be a multiple of heads ({heads})")
         self.heads = heads
-        drawn = jax.random.normal(rngs.params(), (inputs, width + 12 * heads)) / inputs**0.5
+        drawn = rngs.params.normal((inputs, width + 12 * heads)) / inputs**0.5
         self.value, self.weight = nnx.Param(drawn[:, :width]), nnx.Param(drawn[:, width:].reshape(inputs, 4, 3, heads))
         bias = jnp.zeros((4, 3, heads)).at[:, 0].set(jnp.linspace(-2.0, 2.0, heads))
         self.bias = nnx.Param(bias)

@@ -93,7 +93,7 @@ class GatedRecurrence(nnx.Module):
     """
 
     def __init__(self, width: int, *, memory: tuple[float, float] = (0.0, 4.0), rngs: nnx.Rngs):
-        draw = lambda *shape: nnx.Param(width**-0.5 * jax.random.normal(rngs.params(), shape))
+        draw = lambda *shape: nnx.Param(width**-0.5 * rngs.params.normal(shape))
         self.project, self.merge = draw(width, 3 * width), draw(width, width)
         self.bias = nnx.Param(jnp.linspace(*memory, width))
 
@@ -128,7 +128,7 @@ class RecurrentBlocks(nnx.Module):
         into = (2 * depth) ** -0.5
 
         def draw(*shape, scale=1.0):
-            return nnx.Param(scale * shape[-2] ** -0.5 * jax.random.normal(rngs.params(), shape))
+            return nnx.Param(scale * shape[-2] ** -0.5 * rngs.params.normal(shape))
 
         zeros, ones = (lambda *shape: nnx.Param(jnp.zeros(shape))), (lambda *shape: nnx.Param(jnp.ones(shape)))
         self.embedding = Dense(inputs, width, rngs=rngs)

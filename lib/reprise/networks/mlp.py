@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -35,10 +35,11 @@ class Dense(nnx.Module):
     ):  # fmt: skip
         if parametrization not in ("standard", "ntk"):
             raise ValueError(f"parametrization must be 'standard' or 'ntk', not {parametrization!r}")
-        weight, key = jax.random.normal(rngs.params(), (fan_in, fan_out)), rngs.params()
-        # A draw that would be multiplied by zero is left out: compiling it costs as much as that of the weights.
-        drawn = parametrization == "ntk" or bias_std != 0
-        bias = jax.random.normal(key, (fan_out,)) if drawn else jnp.zeros(fan_out)
+        weight = rngs.params.normal((fan_in, fan_out))
+        if parametrization == "ntk" or bias_std != 0:
+            bias = rngs.params.normal((fan_out,))
+        else:  # a draw that would be multiplied by zero is left out: compiling it costs as much as that of the weights
+            bias, _ = jax.device_put(np.zeros(fan_out)), rngs.params()
         weight_scale, bias_scale = weight_std / fan_in**0.5, bias_std
         self.scales = (weight_scale, bias_scale) if parametrization == "ntk" else (1.0, 1.0)
         at_init = (1.0, 1.0) if parametrization == "ntk" else (weight_scale, bias_scale)

@@ -25,7 +25,7 @@ class ShallowPLRNN(nnx.Module):
 
     def __init__(self, dim: int, hidden: int, *, clipped: bool = True, rngs: nnx.Rngs):
         # One draw for all weights: XLA compiles a single generator.
-        draw = jax.random.uniform(rngs.params(), (dim + 2 * dim * hidden + hidden,), minval=-1.0)
+        draw = rngs.params.uniform((dim + 2 * dim * hidden + hidden,), minval=-1.0)
         decay, inner, outer, offset = jnp.split(draw, [dim, dim + dim * hidden, dim + 2 * dim * hidden])
         self.decay = nnx.Param(0.75 + 0.25 * decay)
         self.inner = nnx.Param(inner.reshape(dim, hidden) / dim**0.5)

@@ -39,7 +39,7 @@ class Recurrent(nnx.Module):
         self.activation, self.pool, self.steps = activation, pool, steps
         self.scales = (weight_std / width**0.5, input_std / inputs**0.5, bias_std, width**-0.5)
         matrices = (width, width) if steps is None else (steps - 1, width, width)
-        draw = lambda *shape: nnx.Param(jax.random.normal(rngs.params(), shape))
+        draw = lambda *shape: nnx.Param(rngs.params.normal(shape))
         self.recurrent, self.input, self.bias = draw(*matrices), draw(inputs, width), draw(width)
         self.readout = draw(width, outputs)
 

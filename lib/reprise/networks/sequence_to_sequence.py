@@ -237,4 +237,4 @@ def choice_loss(
 def _uniform(rngs, rows, columns, fan_in):
     """Uniform weights of variance 1 / fan-in: one draw a module keeps compilation short."""
     bound = (3 / fan_in) ** 0.5
-    return jax.random.uniform(rngs.params(), (rows, columns), minval=-bound, maxval=bound)
+    return rngs.params.uniform((rows, columns), minval=-bound, maxval=bound)

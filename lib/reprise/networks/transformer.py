@@ -61,11 +61,11 @@ class Transformer(nnx.Module):
         into = (2 * depth) ** -0.5
 
         def draw(*shape, scale=1.0):
-            return nnx.Param(scale * shape[-2] ** -0.5 * jax.random.normal(rngs.params(), shape))
+            return nnx.Param(scale * shape[-2] ** -0.5 * rngs.params.normal(shape))
 
-        zeros, ones = (lambda *shape: nnx.Param(jnp.zeros(shape))), (lambda *shape: nnx.Param(jnp.ones(shape)))
+        zeros, ones = (lambda *shape, fill=fill: nnx.Param(jax.device_put(np.full(shape, fill))) for fill in (0.0, 1.0))
         self.embedding = Dense(inputs, width, rngs=rngs)
-        self.positions = nnx.Param(width**-0.5 * jax.random.normal(rngs.params(), (length, width)))
+        self.positions = nnx.Param(width**-0.5 * rngs.params.normal((length, width)))
         self.blocks = nnx.Dict(
             gain=ones(depth, 2, width), shift=zeros(depth, 2, width),
             attend=draw(depth, width, 3 * width), merge=draw(depth, width, width, scale=into),
