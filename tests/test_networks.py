@@ -112,9 +112,22 @@ def test_fit_is_gradient_descent_and_watches():
     np.testing.assert_allclose(history["watch"], [2, 0.9**3 + 0.95**3, expected.sum()], rtol=1e-6)
 
 
-def test_fit_refuses_a_ragged_watch():
-    with pytest.raises(ValueError, match="multiple of watch_every"):
-        fit(lambda w, k: w**2, jnp.ones(()), optax.sgd(0.1), jax.random.key(0), 7, watch=lambda w: w, watch_every=2)
+@pytest.mark.parametrize("steps", [7, 2])
+def test_fit_watches_the_last_step_of_a_length_that_does_not_divide(steps):
+    run = lambda **watch: fit(
+        lambda w, key, rate: rate * w**2, jnp.ones(()), optax.sgd(0.1), jax.random.key(0), steps,
+        inputs=jnp.linspace(1, 2, steps), **watch,
+    )  # fmt: skip
+    w, history = run(watch=lambda w: w, watch_every=3)
+    every_w, every = run(watch=lambda w: w)
+    assert w == every_w
+    np.testing.assert_array_equal(history["loss"], every["loss"])
+    np.testing.assert_array_equal(history["watch"], every["watch"][jnp.array([*range(0, steps, 3), steps])])
+
+
+def test_fit_refuses_to_watch_every_zero_steps():
+    with pytest.raises(ValueError, match="watch_every \\(0\\) must be at least 1"):
+        fit(lambda w, k: w**2, jnp.ones(()), optax.sgd(0.1), jax.random.key(0), 7, watch=lambda w: w, watch_every=0)
 
 
 def test_loglog_slope():

@@ -203,7 +203,7 @@ def predict(params, prompts, loops=1):
 
 
 def train(keys, loops, steps, std):
-    """Trained parameters of one model a key, and 50 snapshots of them along the way."""
+    """Trained parameters of one model a key, and some 50 snapshots of them along the way."""
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adam(optax.cosine_decay_schedule(learning_rate, steps)),
@@ -221,7 +221,7 @@ def train(keys, loops, steps, std):
             key_train,
             steps,
             watch=lambda p: p,
-            watch_every=steps // 50,
+            watch_every=max(steps // 50, 1),
         )
 
     @jax.jit
@@ -264,7 +264,7 @@ held_out, test = jax.jit(
 over_time = jax.jit(lambda seen: jax.lax.map(jax.vmap(lambda p: compare(p, held_out)), seen))
 loss, cosine, distance = map(np.asarray, over_time(history["watch"]))
 held_out_descent = float(jax.jit(lambda p: squared_error(one_step(p), p))(held_out))
-at = np.arange(loss.shape[1]) * (steps // 50)
+at = np.append(np.arange(0, steps, max(steps // 50, 1)), steps)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The trained layers' loss falls from that of predicting zero to the loss of one optimal gradient step and stays there."}}
 fig, ax = plt.subplots()
@@ -537,8 +537,10 @@ print(
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: training losses of looped models pass below two-step gradient descent and reach GD++. Right: final losses of all methods as bars."}}
 fig, axes = plt.subplots(1, 2, width_ratios=(1.25, 1))
-smooth = np.asarray(looped_history["loss"]).reshape(looped_models, 50, -1).mean(-1)
-at_looped = (np.arange(50) + 0.5) * (looped_steps // 50)
+window = max(looped_steps // 50, 1)
+windows = np.asarray(looped_history["loss"])[:, : looped_steps // window * window]
+smooth = windows.reshape(looped_models, -1, window).mean(-1)
+at_looped = (np.arange(smooth.shape[1]) + 0.5) * window
 for i in range(looped_models):
     axes[0].plot(
         at_looped,

@@ -192,6 +192,9 @@ def losses(layers, prompts):
     return jax.vmap(error)(layers, prompts)
 
 
+every = max(steps // 100, 1)  # steps between two snapshots
+
+
 @jax.jit
 def train(key_init, key_train):
     """Trained layers with leading axes [families, models], and their history."""
@@ -205,7 +208,7 @@ def train(key_init, key_train):
         return each.sum(), each
 
     adam = optax.adam(optax.cosine_decay_schedule(learning_rate, steps, alpha=1e-3))
-    watch = {"watch": effective_matrix, "watch_every": steps // 100}
+    watch = {"watch": effective_matrix, "watch_every": every}
     return fit(loss, start, adam, key_train, steps, has_aux=True, **watch)
 
 
@@ -248,7 +251,6 @@ best_loss = np.array([families[name].one_step_loss() for name in linear]) + vari
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two panels, without and with noise: training losses of four layers fall from the loss of predicting zero to the dashed line of the one-step optimum and stay there, above the Bayes loss."}}
 fig, axes = plt.subplots(1, 2, sharey=True)
-every = max(steps // 100, 1)
 smooth = history["aux"][: steps // every * every].reshape(-1, every, len(names), models).mean(1)
 at = (np.arange(len(smooth)) + 0.5) * every
 floors = (0.0, bayes_loss.mean())
