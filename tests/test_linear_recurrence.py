@@ -84,8 +84,9 @@ def test_blocks_match_numpy_and_do_not_look_ahead():
     expected = (norm(h) * get(model.gain) + get(model.shift)) @ get(model.readout.weight) + get(model.readout.bias)
     out = run(model, x)
     np.testing.assert_allclose(out, expected, atol=2e-5)
-    in_a_loop = drawn(lambda: RecurrentBlocks(3, CHANNELS, 2, depth=2, hidden=6, parallel=False, rngs=nnx.Rngs(0)))
-    np.testing.assert_allclose(run(in_a_loop, x), out, atol=1e-5)
+    how = {"parallel": False, "unroll": True}  # time in a loop, blocks written out
+    otherwise = drawn(lambda: RecurrentBlocks(3, CHANNELS, 2, depth=2, hidden=6, **how, rngs=nnx.Rngs(0)))
+    np.testing.assert_allclose(run(otherwise, x), out, atol=1e-5)
     later = x.copy()
     later[-3:] += 1
     np.testing.assert_allclose(run(model, later)[:-3], out[:-3], atol=1e-6)

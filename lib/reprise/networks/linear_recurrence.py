@@ -116,15 +116,16 @@ class RecurrentBlocks(nnx.Module):
         hidden: units of the MLPs; four times the width by default.
         memory: as in `GatedRecurrence`.
         parallel: whether time is an associative scan or a loop: as fast on short sequences, and sooner compiled.
+        unroll: write the blocks out instead of scanning them. A few small blocks then compile and train faster.
         rngs: NNX random streams (``params``).
     """
 
     def __init__(
         self, inputs: int, width: int, outputs: int, *, depth: int, hidden: int | None = None,
-        memory: tuple[float, float] = (0.0, 4.0), parallel: bool = True, rngs: nnx.Rngs,
+        memory: tuple[float, float] = (0.0, 4.0), parallel: bool = True, unroll: bool = False, rngs: nnx.Rngs,
     ):  # fmt: skip
         hidden = 4 * width if hidden is None else hidden
-        self.parallel = parallel
+        self.parallel, self.unroll = parallel, unroll
         into = (2 * depth) ** -0.5
 
         def draw(*shape, scale=1.0):
@@ -151,5 +152,6 @@ class RecurrentBlocks(nnx.Module):
             keyed = normalise(h) * p["gain"][1] + p["shift"][1]
             return h + jax.nn.gelu(keyed @ p["up"] + p["up_bias"]) @ p["down"] + p["down_bias"], None
 
-        h, _ = jax.lax.scan(block, self.embedding(x), {name: leaf[...] for name, leaf in self.blocks.items()})
+        parameters = {name: leaf[...] for name, leaf in self.blocks.items()}
+        h, _ = jax.lax.scan(block, self.embedding(x), parameters, unroll=self.unroll)
         return self.readout(normalise(h) * self.gain[...] + self.shift[...])

@@ -67,7 +67,9 @@ class Program(NamedTuple):
 
 def mov(memory: Memory, source: Column, target: Column, read: slice, write: slice) -> Memory:
     """Copy a register of column ``source`` to one of column ``target``: causal if source <= target."""
-    return memory.at[..., target, write].set(memory[..., source, read])
+    copied = jax.lax.dynamic_index_in_dim(memory, source, -2)[..., read]
+    start = *[0] * (memory.ndim - 2), target, write.start
+    return jax.lax.dynamic_update_slice(memory, copied, start)
 
 
 def mul(memory: Memory, shape: tuple[int, int, int], left: slice, right: slice, write: slice) -> Memory:
@@ -83,12 +85,12 @@ def mul(memory: Memory, shape: tuple[int, int, int], left: slice, right: slice, 
     a, b, c = shape
     batch = memory.shape[:-1]
     product = memory[..., left].reshape(*batch, a, b) @ memory[..., right].reshape(*batch, b, c)
-    return memory.at[..., write].set(product.reshape(*batch, a * c))
+    return _written(memory, write, product.reshape(*batch, a * c))
 
 
 def div(memory: Memory, numerator: slice, denominator: slice, write: slice) -> Memory:
     """In every column, a register divided by the absolute value of an entry."""
-    return memory.at[..., write].set(memory[..., numerator] / jnp.abs(memory[..., denominator]))
+    return _written(memory, write, memory[..., numerator] / jnp.abs(memory[..., denominator]))
 
 
 def aff(
@@ -100,7 +102,7 @@ def aff(
     def mapped(matrix, register):
         return memory[..., register] * matrix if np.ndim(matrix) == 0 else memory[..., register] @ matrix.T
 
-    return memory.at[..., write].set(mapped(left_map, left) + mapped(right_map, right) + bias)
+    return _written(memory, write, mapped(left_map, left) + mapped(right_map, right) + bias)
 
 
 def load(
@@ -198,6 +200,11 @@ def descent_round(dim: int, rate: float, penalty: float = 0.0) -> Program:
         ],
         "w",
     )
+
+
+def _written(memory: Memory, register: slice, values: Float[Array, "*batch time register"]) -> Memory:
+    # Not memory.at[...].set: that is a scatter, which takes XLA several times longer to compile.
+    return jax.lax.dynamic_update_slice_in_dim(memory, values.astype(memory.dtype), register.start, -1)
 
 
 def _registers(**sizes: int) -> dict[str, slice]:
