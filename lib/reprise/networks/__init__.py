@@ -5,5 +5,5 @@
 ``prefix_attention``, ``attention_head``, ``transformer``, ``sequence_to_sequence``,
 ``grid_recurrence``, ``linear_recurrence``,
 ``piecewise_linear_rnn``, ``convolution``, ``positions``, ``latent_tokens`` (appended to a cache), ``constitutive``,
-``message_passing``.
+``message_passing``, ``low_rank`` (adapters).
 """
