@@ -35,6 +35,21 @@ def test_a_surprise_is_noticed_in_both_directions(paper):
     assert not any(result.as_expected for result in paper.results.values())
 
 
+def test_doing_better_than_expected_is_no_surprise_with_other_parameters(paper):
+    paper.own_parameters = False
+    paper.report("first", 0.9)
+    paper.report("second", 0.0)
+    worse, better = paper.results.values()
+    assert (worse.verdict, better.verdict) == ("not-reproduced", "reproduced")
+    assert not worse.as_expected
+    assert better.as_expected
+    record = {"claims": [worse.record(), better.record()]}
+    for shown in (better.html(), verdict_table(record), verdict_text(record)):
+        assert "with these parameters; not expected with the notebook" in shown
+    assert "With the notebook&#x27;s own parameters: " in better.html()
+    assert verdict_text(record).count("UNEXPECTED") == 1
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, np.nan, jnp.inf, [0.5], np.array([0.5]), None, "0.5"])
 def test_bad_values_are_recorded_and_do_not_pass(paper, value):
     paper.report("first", value)
