@@ -68,6 +68,13 @@ def test_matches_loops_in_numpy(model, x):
     np.testing.assert_allclose(jax.jit(lambda m, x: m(x))(model, x), expected, atol=1e-5)
 
 
+def test_blocks_may_be_written_out(model, x):
+    written_out = nnx.merge(nnx.graphdef(make(unroll=True)), nnx.state(model))
+    program = jax.jit(lambda m, x: m(x))
+    np.testing.assert_allclose(program(written_out, x), program(model, x), atol=1e-5)
+    assert "while" not in program.lower(written_out, x).as_text()
+
+
 def test_a_cache_stands_for_the_tokens_before(model, x):
     whole, cache = jax.jit(lambda m, x: m.body(m.embed(x)))(model, x)
 

@@ -5,6 +5,7 @@ $$h \leftarrow h + \mathrm{Attention}(\mathrm{norm}(h)), \qquad
 
 (Vaswani et al. 2017; layer norm before the branches as in GPT-2, Radford et al. 2019.) All blocks are one array per
 parameter, with the blocks along the leading axis, and run in a scan: compiling takes as long for twelve as for one.
+(One or two of them compile and run faster when they are written out, which is an option.)
 """
 
 from __future__ import annotations
@@ -47,17 +48,18 @@ class Transformer(nnx.Module):
         length: number of positions that have a learned embedding, $N(0, 1/\text{width})$; 0 for a network that
             sees no positions but through the causal mask.
         causal: whether a token attends only to itself and those before it.
+        unroll: write the blocks out instead of scanning them. A few small blocks then compile and train faster.
         rngs: NNX random streams (``params``).
     """
 
     def __init__(
         self, inputs: int, width: int, outputs: int, *, depth: int, heads: int, hidden: int | None = None,
-        length: int = 0, causal: bool = True, rngs: nnx.Rngs,
+        length: int = 0, causal: bool = True, unroll: bool = False, rngs: nnx.Rngs,
     ):  # fmt: skip
         if width % heads:
             raise ValueError(f"width ({width}) must be a multiple of heads ({heads})")
         hidden = 4 * width if hidden is None else hidden
-        self.heads, self.causal, self.length = heads, causal, length
+        self.heads, self.causal, self.length, self.unroll = heads, causal, length, unroll
         into = (2 * depth) ** -0.5
 
         def draw(*shape, scale=1.0):
@@ -130,7 +132,7 @@ class Transformer(nnx.Module):
             return h, own
 
         parameters = {name: leaf[...] for name, leaf in self.blocks.items()}
-        return jax.lax.scan(block, h, (parameters, cache))
+        return jax.lax.scan(block, h, (parameters, cache), unroll=self.unroll)
 
     def read(self, h: Float[Array, "*batch time width"]) -> Float[Array, "*batch time outputs"]:
         """The outputs of a residual stream: layer norm and a linear map."""
