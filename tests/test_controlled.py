@@ -3,10 +3,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from reprise.dynamics.controlled import NeuralCDE, half_step_slopes
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import initialise
 
 
 def series(count=3, n=7, channels=2, seed=0):
@@ -31,14 +30,13 @@ def test_slopes_are_those_of_diffrax():
 
 
 def test_cde_solves_the_equation_and_does_not_see_the_speed_of_its_path():
-    apply, shapes = functional(nnx.eval_shape(lambda: NeuralCDE(2, 4, 8, 3, rngs=nnx.Rngs(0))))
+    apply, params = initialise(lambda rngs: NeuralCDE(2, 4, 8, 3, rngs=rngs), np.random.default_rng(1))
     path = lambda s: np.stack([np.sin(4 * s), s**2], -1)
     rate = lambda s: np.stack([4 * np.cos(4 * s), 2 * s], -1)
     s = np.linspace(0, 1, 401)
     warped, speed = s + 0.1 * np.sin(2 * np.pi * s), 1 + 0.2 * np.pi * np.cos(2 * np.pi * s)
     with jax.enable_x64(True):
-        params = jax.tree.map(jnp.asarray, drawn(shapes, np.random.default_rng(1)))
-        params = jax.tree.map(lambda leaf: leaf.astype(float), params)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), params)
         run = jax.jit(lambda slopes: apply(params, path(0.0), slopes))
         plain, other = run(rate(s)), run(speed[:, None] * rate(warped))
         np.testing.assert_allclose(plain, other, rtol=1e-7)
@@ -57,13 +55,3 @@ def test_cde_solves_the_equation_and_does_not_see_the_speed_of_its_path():
         np.testing.assert_allclose(plain, solution.ys[0] @ readout["weight"][...], rtol=1e-7)
         with pytest.raises(ValueError, match="2 \\* steps"):
             apply(params, path(0.0), rate(s)[:-1])
-
-
-def test_drawn_has_the_variances_of_dense_layers():
-    shapes = functional(nnx.eval_shape(lambda: NeuralCDE(2, 50, 40, 3, rngs=nnx.Rngs(0))))[1]
-    params = drawn(shapes, np.random.default_rng(0), (30,))
-    weight, bias = (params["field"]["layers"][0][name][...] for name in ("weight", "bias"))
-    assert weight.shape == (30, 50, 40)
-    assert np.std(weight) == pytest.approx(50**-0.5, rel=0.02)
-    assert not np.any(bias)
-    assert np.abs(np.corrcoef(weight[0].ravel(), weight[1].ravel())[0, 1]) < 0.1

@@ -97,7 +97,7 @@ from reprise.dynamics.closures import (
 )
 from reprise.dynamics.explicit import method
 from reprise.dynamics.fixed_steps import fixed_steps
-from reprise.networks.functional import ensemble_on_host
+from reprise.networks.functional import initialise
 from reprise.networks.mlp import count_parameters
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.training.background import start
@@ -322,7 +322,7 @@ make = {
     "invariant": lambda rngs: InvariantClosure(hidden, rngs=rngs),
     "unconstrained": lambda rngs: UnconstrainedClosure(hidden, rngs=rngs),
 }
-built = {name: ensemble_on_host(one, generator(1), networks) for name, one in make.items()}
+built = {name: initialise(one, generator(1), networks) for name, one in make.items()}
 apply = {name: one[0] for name, one in built.items()}
 no_key = jax.random.key(0)  # for `fit`: nothing in these losses is random
 for name, (_, params) in built.items():

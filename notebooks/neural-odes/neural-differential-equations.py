@@ -87,7 +87,7 @@ from reprise.dynamics.explicit import method
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.reversible import ReversibleAdjoint
 from reprise.dynamics.vector_fields import TimeMLP
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import initialise
 from reprise.networks.mlp import MLP, Dense
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import loglog_slope
@@ -114,7 +114,9 @@ pool = ThreadPoolExecutor(2)
 no_key = jax.random.key(0)  # for `fit`: nothing in these losses is random
 
 
-field, field_shapes = functional(nnx.eval_shape(lambda: TimeMLP(2, hidden, rngs=nnx.Rngs(0))))
+field, networks = initialise(
+    lambda rngs: TimeMLP(2, hidden, rngs=rngs), np.random.default_rng([seed, 0]), flip_networks
+)
 x_train = np.linspace(-1, 1, 32, dtype=np.float32)
 x_test = np.linspace(-1, 1, 201, dtype=np.float32)
 
@@ -135,7 +137,6 @@ def learn_to_flip(mask, params):
     return flow(params, mask, x_test, 40, save=lambda z: z)[1]
 
 
-networks = drawn(field_shapes, np.random.default_rng([seed, 0]), (flip_networks,))
 networks = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), networks)
 masks = np.repeat(np.float32([[1, 0], [1, 1]]), flip_networks, axis=0)
 flipped = start(pool, learn_to_flip, masks, networks)
@@ -177,10 +178,15 @@ class GatedRecurrence(nnx.Module):
 
     def __init__(self, inputs, width, *, rngs):
         self.width = width
-        self.cell, self.readout = (
-            nnx.GRUCell(inputs, width, rngs=rngs),
-            Dense(width, 1, rngs=rngs),
+        zeros = nnx.initializers.zeros
+        self.cell = nnx.GRUCell(
+            inputs, width, kernel_init=zeros, recurrent_kernel_init=zeros, rngs=rngs
         )
+        # Weights N(0, 1/n), like the CDE's.
+        for layer in (self.cell.dense_h, self.cell.dense_i):
+            size = layer.kernel.shape
+            layer.kernel = nnx.Param(rngs.params.normal(size) / size[0] ** 0.5)
+        self.readout = Dense(width, 1, rngs=rngs)
 
     def __call__(self, x):
         state = jnp.zeros((x.shape[1], self.width), x.dtype)
@@ -221,15 +227,15 @@ inputs = {
     "GRU": (np.stack([x.swapaxes(0, 1) for x in gaps]),),
 }
 models = {
-    "CDE": lambda: NeuralCDE(3, cde_hidden, cde_width, rngs=nnx.Rngs(0)),
-    "GRU": lambda: GatedRecurrence(3, gru_width, rngs=nnx.Rngs(0)),
+    "CDE": lambda rngs: NeuralCDE(3, cde_hidden, cde_width, rngs=rngs),
+    "GRU": lambda rngs: GatedRecurrence(3, gru_width, rngs=rngs),
 }
 batches = np.random.default_rng([seed, 2]).integers(TRAIN, size=(250, 32), dtype=np.int32)
 each_rate = lambda leaf: np.concatenate([leaf] * len(rates))  # every data set with every rate
 classifiers, right = {}, {}
 for name, make in models.items():
-    classifiers[name], shapes = functional(nnx.eval_shape(make))
-    first = drawn(shapes, np.random.default_rng([seed, 3]), (len(levels),))
+    start_from = np.random.default_rng([seed, 3])
+    classifiers[name], first = initialise(make, start_from, len(levels))
     many = jax.tree.map(each_rate, (first, inputs[name], labels))
     with_rates = np.repeat(np.float32(rates), len(levels)), *many
     right[name] = start(pool, classification(classifiers[name]), *with_rates, batches)
@@ -253,12 +259,10 @@ for name, make in models.items():
 
 # %%
 T = 2.0
-mlp, mlp_shapes = functional(
-    nnx.eval_shape(lambda: MLP([2, 16, 16, 2], activation=jnp.tanh, rngs=nnx.Rngs(0)))
-)
-ode = diffrax.ODETerm(jax.jit(lambda t, z, params: mlp(params, z) * jnp.cos(t)))
 rng = np.random.default_rng([seed, 4])
-params = jax.tree.map(np.float64, drawn(mlp_shapes, rng))
+mlp, params = initialise(lambda rngs: MLP([2, 16, 16, 2], activation=jnp.tanh, rngs=rngs), rng)
+ode = diffrax.ODETerm(jax.jit(lambda t, z, params: mlp(params, z) * jnp.cos(t)))
+params = jax.tree.map(np.float64, params)
 point = (rng.normal(size=2), params)  # where gradients are taken: initial value and parameters
 
 
@@ -653,8 +657,7 @@ slow, fast = spiral_rate(s), speed[..., None] * spiral_rate(warped)
 timed = [x + np.float32([1, 0, 0]) for x in (slow, fast)]
 slopes = np.concatenate([slow, fast, *timed], axis=1).astype(np.float32)
 begin = np.stack([0 * phase, np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)], -1)
-_, shapes = functional(nnx.eval_shape(models["CDE"]))
-random_cde = drawn(shapes, np.random.default_rng([seed, 7]))
+_, random_cde = initialise(models["CDE"], np.random.default_rng([seed, 7]))
 outputs = jax.jit(classifiers["CDE"])(
     random_cde, np.tile(begin, (4, 1)).astype(np.float32), slopes
 )

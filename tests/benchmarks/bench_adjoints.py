@@ -17,12 +17,11 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from report import arguments, report
 from reprise.dynamics.reversible import ReversibleAdjoint
 from reprise.dynamics.vector_fields import TimeMLP
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import initialise
 
 DIM, HIDDEN, BATCH, LENGTHS, TURNS = 32, 64, 128, [16, 128, 1024], 7
 TOLERANCE = 1e-3  # of the gradient's norm, float32
@@ -41,8 +40,8 @@ def adjoints(steps):
 
 def main() -> None:
     options, rng = arguments(__doc__), np.random.default_rng(0)
-    apply, shapes = functional(nnx.eval_shape(lambda: TimeMLP(DIM, HIDDEN, rngs=nnx.Rngs(0))))
-    params = jax.device_put(drawn(shapes, rng))
+    apply, params = initialise(lambda rngs: TimeMLP(DIM, HIDDEN, rngs=rngs), rng)
+    params = jax.device_put(params)
     z0 = jax.device_put(rng.normal(size=(BATCH, DIM)).astype(np.float32))
     term = diffrax.ODETerm(lambda t, z, params: apply(params, t, z))
 

@@ -22,12 +22,11 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from peers import peer_python
 from report import arguments, report
 from reprise.dynamics.vector_fields import TimeMLP
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import initialise
 
 TORCH, PEER = "2.13.0", "0.2.5"
 CASES = [(2, 50, 32), (16, 48, 128), (64, 256, 256)]  # components, hidden units, batch
@@ -81,10 +80,8 @@ def main() -> None:
     python = peer_python(f"torchdiffeq-{PEER}", [f"torchdiffeq=={PEER}", f"torch=={TORCH}", "numpy"])
     for dim, hidden, batch in CASES:
         case, rng = f"{dim} components, {hidden} hidden, batch {batch}", np.random.default_rng(dim)
-        apply, shapes = functional(
-            nnx.eval_shape(lambda dim=dim, hidden=hidden: TimeMLP(dim, hidden, rngs=nnx.Rngs(0)))
-        )
-        params = jax.device_put(jax.tree.map(lambda leaf: 3 * leaf, drawn(shapes, rng)))  # three times: some 20 steps
+        apply, params = initialise(lambda rngs, dim=dim, hidden=hidden: TimeMLP(dim, hidden, rngs=rngs), rng)
+        params = jax.device_put(jax.tree.map(lambda leaf: 3 * leaf, params))  # three times: some 20 steps
         z0 = rng.normal(size=(batch, dim)).astype(np.float32)
         names = ("w1", "b1", "w2", "b2")
         leaves = [params["mlp"]["layers"][i][name][...] for i in range(2) for name in ("weight", "bias")]

@@ -24,7 +24,7 @@ from flax import nnx
 
 from peers import peer_python
 from report import arguments, report
-from reprise.networks.functional import ensemble_on_host
+from reprise.networks.functional import initialise
 from reprise.networks.mlp import count_parameters
 from reprise.networks.transformer import Transformer
 from reprise.training.loop import fit
@@ -42,7 +42,7 @@ def trainer(width, depth, heads, length):
     def make(rngs):
         return Transformer(SYMBOLS, width, SYMBOLS, depth=depth, heads=heads, length=length, rngs=rngs)
 
-    apply, params = ensemble_on_host(make, np.random.default_rng(width), 1)
+    apply, params = initialise(make, np.random.default_rng(width))
 
     def loss(params, _, data):
         x, labels = data
@@ -53,7 +53,7 @@ def trainer(width, depth, heads, length):
         trained, history = fit(loss, params, optimizer, jax.random.key(0), len(x), inputs=(x, labels))
         return history["loss"], trained
 
-    return apply, jax.tree.map(lambda leaf: leaf[0], params), train
+    return apply, jax.device_put(params), train
 
 
 def named(params) -> dict[str, np.ndarray]:

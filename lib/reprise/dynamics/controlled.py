@@ -29,8 +29,8 @@ class NeuralCDE(nnx.Module):
     """
 
     def __init__(self, channels: int, hidden: int, width: int, outputs: int = 1, *, rngs: nnx.Rngs):
-        self.initial, self.readout = Dense(channels, hidden, rngs=rngs), Dense(hidden, outputs, rngs=rngs)
         self.field = MLP([hidden, width, hidden * channels], activation=jnp.tanh, rngs=rngs)
+        self.initial, self.readout = Dense(channels, hidden, rngs=rngs), Dense(hidden, outputs, rngs=rngs)
 
     def slope(
         self, z: Float[Array, "*batch hidden"], dx: Float[Array, "*batch channels"]
