@@ -18,6 +18,12 @@ def test_result_and_precision_are_those_asked_for():
     assert jnp.ones(()).dtype == jnp.float32
 
 
+def test_effort_changes_nothing_but_the_compilation():
+    with ThreadPoolExecutor(1) as pool:
+        results = [start(pool, jnp.cumsum, np.arange(5.0), effort=effort).result() for effort in (0, 1)]
+    np.testing.assert_array_equal(results, [[0, 1, 3, 6, 10]] * 2)
+
+
 def test_mistakes_appear_where_the_program_is_started():
     with ThreadPoolExecutor(1) as pool, pytest.raises(TypeError, match="incompatible shapes"):
         start(pool, jnp.add, np.ones(2), np.ones(3))
