@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
-from reprise.tasks.irregular_series import interpolate, oscillations
+from reprise.tasks.irregular_series import class_posterior, interpolate, oscillations
 
 
 def test_oscillations_turn_as_their_class_says():
@@ -41,3 +42,22 @@ def test_interpolation_uses_observed_values_only(missing):
 def test_interpolation_needs_an_observation():
     with pytest.raises(ValueError, match="at least one"):
         interpolate([0, 1], np.full((1, 2, 1), np.nan), [0.5])
+
+
+def test_posterior_is_bayes_rule_by_quadrature_and_is_calibrated():
+    series = oscillations(np.random.default_rng(4), 4000, 12, missing=0.7, noise=0.5)
+    posterior = class_posterior(series, noise=0.5)
+    times, turns = series.times, (lambda t: t, lambda t: 2 * t, lambda t: 0.25 * t + 1.25 * t**2)
+
+    def density(start, k, c):
+        phase = 2 * np.pi * (start + turns[c](times))
+        miss = series.values[k] - np.stack([np.cos(phase), np.sin(phase)], axis=-1)
+        return np.exp(-np.nansum(miss**2) / (2 * 0.5**2))
+
+    for k in range(3):
+        likelihood = np.array([quad(density, 0, 1, (k, c), epsabs=1e-12)[0] for c in range(3)])
+        np.testing.assert_allclose(posterior[k], likelihood / likelihood.sum(), rtol=1e-6)
+    # Of the answers given with some confidence, that share is right.
+    right, sure = posterior.argmax(1) == series.labels, posterior.max(1)
+    assert right.mean() == pytest.approx(sure.mean(), abs=4 * 0.5 / 4000**0.5)
+    assert 0.5 < right.mean() < 0.95

@@ -41,11 +41,36 @@ def oscillations(
         raise ValueError(f"missing must be in [0, 1), not {missing}")
     times = np.linspace(0, 1, points)
     labels = rng.integers(0, 3, count)
-    turns = np.stack([times, 2 * times, 0.25 * times + 1.25 * times**2])[labels]
-    phase = 2 * np.pi * (rng.random((count, 1)) + turns)
+    phase = 2 * np.pi * (rng.random((count, 1)) + _turns(times)[labels])
     values = np.stack([np.cos(phase), np.sin(phase)], axis=-1) + noise * rng.standard_normal((count, points, 2))
     rank = rng.random(values.shape).argsort(axis=1).argsort(axis=1)
     return Series(times, np.where(rank < round(missing * points), np.nan, values), labels)
+
+
+def class_posterior(series: Series, noise: float = 0.2, phases: int = 96) -> np.ndarray:
+    r"""Probabilities of the three classes of `oscillations` given a series' observed values, by Bayes' rule.
+
+    No classifier is right more often than the one that answers with the most probable class. The likelihood of class
+    $c$ is $\int_0^1\prod_{i\text{ seen}}N\bigl(x_i;\,m_i(c,\phi_0),\,s^2\bigr)\,\mathrm d\phi_0$, here a sum
+    over equally spaced phases, which converges exponentially fast in their number once they resolve its peak.
+
+    Args:
+        series: what `oscillations` returns; its labels are not looked at.
+        noise: $s$, the standard deviation that it was drawn with.
+        phases: number of phases.
+
+    Returns:
+        Shape ``[series, 3]``; rows add up to one.
+    """
+    phase = 2 * np.pi * (np.arange(phases)[:, None] / phases + _turns(series.times)[:, None])
+    means = np.stack([np.cos(phase), np.sin(phase)], axis=-1).reshape(3 * phases, -1)
+    flat = series.values.reshape(len(series.values), -1)
+    seen = np.isfinite(flat)
+    # Sum of squares over the observed values, up to a term that is the same for all means.
+    squares = seen @ (means**2).T - 2 * np.where(seen, flat, 0.0) @ means.T
+    log = (-squares / (2 * noise**2)).reshape(len(flat), 3, phases)
+    likelihood = np.exp(log - log.max((1, 2), keepdims=True)).sum(-1)
+    return likelihood / likelihood.sum(1, keepdims=True)
 
 
 def interpolate(times: ArrayLike, values: ArrayLike, grid: ArrayLike) -> np.ndarray:
@@ -78,3 +103,8 @@ def interpolate(times: ArrayLike, values: ArrayLike, grid: ArrayLike) -> np.ndar
     span = times[high] - times[low]
     weight = np.clip(np.where(span > 0, (grid[:, None] - times[low]) / np.where(span > 0, span, 1.0), 0.0), 0, 1)
     return one + weight * (two - one)
+
+
+def _turns(times: np.ndarray) -> np.ndarray:
+    """Turns of the three classes since the start, shape ``[3, points]``."""
+    return np.stack([times, 2 * times, 0.25 * times + 1.25 * times**2])
