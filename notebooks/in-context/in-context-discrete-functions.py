@@ -77,7 +77,7 @@ import optax
 from flax import nnx
 
 from reprise.claims import open_paper
-from reprise.networks.functional import ensemble_on_host, functional
+from reprise.networks.functional import functional, initialise
 from reprise.networks.linear_recurrence import RecurrentBlocks
 from reprise.networks.mlp import count_parameters
 from reprise.networks.transformer import Transformer
@@ -239,11 +239,12 @@ plt.show()
 
 # %%
 length = 20  # m, examples in a prompt
+shared = {"depth": depth, "hidden": 2 * width, "unroll": depth <= 2}
 attention_net = lambda rngs: Transformer(
-    2 * bits + 2, width, 1, depth=depth, heads=2, hidden=2 * width, length=length, rngs=rngs
+    2 * bits + 2, width, 1, heads=2, length=length, **shared, rngs=rngs
 )
 recurrent_net = lambda rngs: RecurrentBlocks(
-    2 * bits + 2, width, 1, depth=depth, hidden=2 * width, parallel=False, rngs=rngs
+    2 * bits + 2, width, 1, parallel=False, **shared, rngs=rngs
 )
 shapes_of = lambda make: nnx.eval_shape(lambda: make(nnx.Rngs(0)))
 for name, make in (("transformer", attention_net), ("recurrent network", recurrent_net)):
@@ -316,8 +317,8 @@ test = conjunction_prompts(test_prompts, 0.0)
 test_taught = conjunction_prompts(test_prompts, 1.0)
 test_parity = parity_prompts(2 * test_prompts)
 test_both = [np.concatenate(pair) for pair in zip(test[:2], test_taught[:2], strict=True)]
-_, transformers = ensemble_on_host(attention_net, rng, networks + 1)
-_, recurrents = ensemble_on_host(recurrent_net, rng, networks)
+_, transformers = initialise(attention_net, rng, networks + 1)
+_, recurrents = initialise(recurrent_net, rng, networks)
 member = lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree)
 
 # %% [markdown]

@@ -76,7 +76,7 @@ import optax
 from scipy.special import ndtr
 
 from reprise.claims import open_paper
-from reprise.networks.functional import ensemble_on_host
+from reprise.networks.functional import initialise
 from reprise.networks.token_programs import load, ridge_round, run
 from reprise.networks.transformer import Transformer
 from reprise.plotting import PALETTE, THEORY, use_style
@@ -105,9 +105,9 @@ paper = open_paper("in-context-learning-algorithm", globals())
 def transformer(depth):
     """The network as a function of its parameters and tokens, and its initial parameters."""
     sizes = {"depth": depth, "heads": heads, "hidden": 2 * width, "length": pairs + 1}
+    sizes["unroll"] = depth <= 2  # two blocks run faster written out than in a loop
     make = lambda rngs: Transformer(2 * dim + 2, width, 1, **sizes, rngs=rngs)
-    apply, params = ensemble_on_host(make, np.random.default_rng([seed, depth]), 1)
-    return apply, jax.tree.map(lambda leaf: leaf[0], params)
+    return initialise(make, np.random.default_rng([seed, depth]))
 
 
 clean = LinearTasks(dim, pairs + 1, "normal")  # every example of a sequence is once a query
@@ -148,23 +148,27 @@ def predict(apply, params, x, y):
 # The generator "rbg" compiles several times faster than JAX's default one.
 key, test_key = jax.random.split(jax.random.key(seed, impl="rbg"))
 draws = jax.jit(clean.draw, static_argnums=1)(test_key, test_prompts)
+at_noise = jax.jit(labelled)
+tests = {  # sequences for every noise level
+    variance: jax.device_get(at_noise(draws, variance**0.5))
+    for variance in (noise_variance, *other_variances)
+}
 networks = {depth: transformer(depth) for depth in depths}
 predictors = {depth: jax.jit(partial(predict, networks[depth][0])) for depth in depths}
 
 
-def perform(depth, noise):
+def perform(depth, variance):
     """Parameters, training losses and predictions [n, prompts] on the test prompts of one network."""
     train = programs[depth].result()
-    params, losses = jax.tree.map(np.asarray, train(networks[depth][1], key, noise))
-    predictions = predictors[depth](params, *labelled(draws, noise))
-    return params, losses, np.asarray(predictions).T
+    params, losses = jax.device_get(train(networks[depth][1], key, variance**0.5))
+    return params, losses, np.asarray(predictors[depth](params, *tests[variance])).T
 
 
-jobs = [(depths[-1], variance) for variance in (noise_variance, *other_variances)]
+jobs = [(depths[-1], variance) for variance in tests]
 jobs += [(depth, noise_variance) for depth in depths[:-1]]
 pool = ThreadPoolExecutor(2)
 programs = {depth: pool.submit(compiled, *networks[depth]) for depth in sorted(depths)[::-1]}
-trainings = {job: pool.submit(perform, job[0], job[1] ** 0.5) for job in jobs}
+trainings = {job: pool.submit(perform, *job) for job in jobs}
 
 # %% [markdown]
 # ## What a transformer could compute
@@ -351,11 +355,10 @@ def cruder(x, y, step_sizes):
     }
 
 
-tests, paths = {}, {}  # sequences, and predictions of ridge regression, for every noise level
-for variance in (noise_variance, *other_variances):
-    tests[variance] = [np.asarray(part) for part in labelled(draws, variance**0.5)]
-    with jax.enable_x64(True):
-        path = ridge_regressions(*(part.astype(float) for part in tests[variance]), variance)
+paths = {}  # predictions of ridge regression for every noise level
+with jax.enable_x64(True):
+    for variance, sequences in tests.items():
+        path = ridge_regressions(*(part.astype(float) for part in sequences), variance)
         paths[variance] = np.asarray(path)
 
 # The mean over examples inside gradient_descent is one over all places, present or not.
