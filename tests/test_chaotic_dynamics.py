@@ -10,8 +10,8 @@ from scipy.stats import entropy
 
 from reprise.dynamics.attractors import occupation, power_spectrum, spectral_distance, state_space_divergence
 from reprise.dynamics.chaotic import Lorenz63
+from reprise.dynamics.explicit import method
 from reprise.dynamics.maps import flow_map, log_product_norms, orbit, orbit_with_growth
-from reprise.dynamics.runge_kutta import RK4
 from reprise.networks.functional import functional
 from reprise.networks.piecewise_linear_rnn import ShallowPLRNN
 from reprise.training.teacher_forcing import adapted_strength, force, sparse_strength, strength_for
@@ -32,7 +32,7 @@ def test_rk4_has_order_four_and_no_error_estimate():
     terms = diffrax.ODETerm(lambda t, y, args: -y)
     with pytest.raises(RuntimeError, match="error"):
         diffrax.diffeqsolve(
-            terms, RK4(), 0, 1, 0.1, jnp.ones(()), stepsize_controller=diffrax.PIDController(1e-3, 1e-3)
+            terms, method(4), 0, 1, 0.1, jnp.ones(()), stepsize_controller=diffrax.PIDController(1e-3, 1e-3)
         )
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reprise.dynamics.explicit import from_tableau, method, steps_on_host
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.model_reduction import (
     ActivationODE,
@@ -16,7 +17,6 @@ from reprise.dynamics.model_reduction import (
     prune,
     reduce,
 )
-from reprise.dynamics.runge_kutta import RK4, steps_on_host
 
 N = 12
 TIMES = np.linspace(0, 1, 9)
@@ -32,16 +32,19 @@ def solve(layer, x0):
     return steps_on_host(lambda t, x: layer(x, np.array([np.sin(3 * t), 1.0])), TIMES, x0)
 
 
-@pytest.mark.parametrize("solver", [RK4(), diffrax.Tsit5()])
-def test_steps_on_the_host_are_diffraxs(layer, solver):
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(method(2, stages=2), diffrax.Heun()), (from_tableau(diffrax.Tsit5.tableau), diffrax.Tsit5()), (None, method(4))],
+)
+def test_steps_on_the_host_are_those_on_the_device(layer, ours, theirs):
     weight, bias, drive = (jnp.asarray(a) for a in (layer.weight, layer.bias, layer.drive))
     x0 = np.linspace(-1, 1, N)
     with jax.enable_x64(True):
         field = lambda t, x, _: jnp.tanh(weight @ x + bias) + drive @ jnp.stack([jnp.sin(3 * t), jnp.ones_like(t)])
-        theirs = jax.jit(lambda x: fixed_steps(diffrax.ODETerm(field), solver, TIMES, x)[0])(x0)
-    ours = steps_on_host(lambda t, x: layer(x, np.array([np.sin(3 * t), 1.0])), TIMES, x0, tableau=solver.tableau)
-    assert ours.shape == (9, N)
-    np.testing.assert_allclose(ours[-1], theirs, rtol=1e-6)
+        device = jax.jit(lambda x: fixed_steps(diffrax.ODETerm(field), theirs, TIMES, x)[0])(x0)
+    host = steps_on_host(lambda t, x: layer(x, np.array([np.sin(3 * t), 1.0])), TIMES, x0, ours)
+    assert host.shape == (9, N)
+    np.testing.assert_allclose(host[-1], device, rtol=1e-6)
 
 
 def test_pod_is_the_best_subspace():

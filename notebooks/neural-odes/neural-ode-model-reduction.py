@@ -95,7 +95,7 @@ from threadpoolctl import threadpool_limits
 
 from reprise.claims import open_paper
 from reprise.data import digits
-from reprise.dynamics.explicit import from_tableau
+from reprise.dynamics.explicit import method, steps_on_host
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.model_reduction import (
     ActivationODE,
@@ -108,7 +108,6 @@ from reprise.dynamics.model_reduction import (
     prune,
     reduce,
 )
-from reprise.dynamics.runge_kutta import RK4, steps_on_host
 from reprise.networks.convolution import convolution_matrix, convolve
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.training.loop import fit
@@ -138,7 +137,7 @@ paper = open_paper("neural-ode-model-reduction", globals())
 size, channels, classes = 8, 4, 10
 n = channels * size**2
 conv_times, row_times = np.linspace(0, 1, 5), np.linspace(0, 2, size)
-rk4 = from_tableau(RK4.tableau)  # written out, which compiles faster than a loop over stages
+rk4 = method(4)  # written out, which compiles faster than a loop over stages
 
 
 def encode(params, images):

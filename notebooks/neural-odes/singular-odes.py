@@ -82,7 +82,7 @@ from scipy.special import eval_legendre, gamma, hyp2f1
 
 from reprise.claims import open_paper
 from reprise.curvature.jacobian import per_example_jacobian
-from reprise.dynamics.runge_kutta import steps_on_host
+from reprise.dynamics.explicit import steps_on_host
 from reprise.dynamics.singular import (
     accretion_brackets,
     accretion_profile,

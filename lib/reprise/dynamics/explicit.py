@@ -1,12 +1,22 @@
-r"""Explicit Runge-Kutta methods written out: coefficients as arrays, and Diffrax's own pairs without their loop."""
+r"""Explicit Runge-Kutta methods written out: coefficients as arrays, and Diffrax's own pairs without their loop.
+
+`method` has the classical methods of order 1 to 4 for fixed steps (Diffrax has no RK4), `from_tableau` the better half
+of a pair, `Unrolled` a pair with its error estimate for adaptive steps, and `steps_on_host` takes steps in NumPy.
+Written out, a method is plain arithmetic: it allows forward- and reverse-mode differentiation alike, and is quicker to
+trace and compile than Diffrax's loop over stages.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from reprise.dynamics.wrapped_solver import WrappedSolver
 
 
 class ExplicitRungeKutta(diffrax.AbstractSolver):
@@ -60,7 +70,7 @@ class ExplicitRungeKutta(diffrax.AbstractSolver):
         return y1, None, {"y0": y0, "y1": y1}, None, diffrax.RESULTS.successful
 
 
-class Unrolled(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver):
+class Unrolled(WrappedSolver):
     """An explicit Diffrax pair with its stages written out: the same steps and errors, quicker to compile and to run.
 
     Diffrax loops over the stages, which suits large vector fields. For small networks the loop costs more than what is
@@ -72,28 +82,6 @@ class Unrolled(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver):
     """
 
     solver: diffrax.AbstractERK
-
-    @property
-    def tableau(self):
-        """The pair's coefficients."""
-        return self.solver.tableau
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):
-        return self.solver.interpolation_cls
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def error_order(self, terms):
-        return self.solver.error_order(terms)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
 
     def init(self, terms, t0, t1, y0, args):
         """No state is carried between steps."""
@@ -153,3 +141,36 @@ def from_tableau(tableau: diffrax.ButcherTableau) -> ExplicitRungeKutta:
     for i, row in enumerate(tableau.a_lower, 1):
         a[i, : len(row)] = row
     return ExplicitRungeKutta(a, np.asarray(tableau.b_sol), np.append(0.0, tableau.c))
+
+
+def steps_on_host(
+    field: Callable[[float, np.ndarray], np.ndarray],
+    times: Float[np.ndarray, " steps_plus_1"],
+    y0: Float[np.ndarray, "*shape"],
+    solver: ExplicitRungeKutta | None = None,
+) -> Float[np.ndarray, " steps_plus_1 *shape"]:
+    r"""Steps of an explicit Runge-Kutta method along a grid, in NumPy and double precision.
+
+    For sweeps over equations of many sizes, each of which XLA would have to compile; otherwise take
+    `reprise.dynamics.fixed_steps.fixed_steps`, whose numbers these are.
+
+    Args:
+        field: right-hand side ``field(t, y)``.
+        times: from the initial to the final time.
+        y0: initial state.
+        solver: the classical method of order 4, unless given.
+
+    Returns:
+        The state at all ``times``.
+    """
+    solver = solver or method(4)
+    y = np.asarray(y0, float)
+    states = [y]
+    for t, h in zip(times[:-1], np.diff(times), strict=True):
+        slopes = []
+        for row, share in zip(solver.a, solver.c, strict=True):
+            ahead = sum(a * k for a, k in zip(row, slopes, strict=False) if a)
+            slopes.append(field(t + share * h, y + h * ahead))
+        y = y + h * sum(b * k for b, k in zip(solver.b, slopes, strict=True) if b)
+        states.append(y)
+    return np.stack(states)

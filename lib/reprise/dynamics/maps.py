@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from reprise.dynamics.explicit import method
 from reprise.dynamics.fixed_steps import fixed_steps
-from reprise.dynamics.runge_kutta import RK4
 
 Field = Callable[[Float[Array, ""], Float[Array, "*shape"], Any], Float[Array, "*shape"]]
 Map = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
@@ -27,15 +27,15 @@ def flow_map(field: Field, dt: float, substeps: int = 1, solver: diffrax.Abstrac
         field: right-hand side ``field(t, y, args)``, as for Diffrax; called with ``args=None``.
         dt: time between samples.
         substeps: equal steps that the solver takes in that time.
-        solver: a Diffrax solver; the classical Runge-Kutta method by default.
+        solver: a Diffrax solver; the classical Runge-Kutta method by default (`reprise.dynamics.explicit.method`).
 
     Raises:
         ValueError: fewer than one substep.
     """
     if substeps < 1:
         raise ValueError(f"substeps must be at least 1, not {substeps}")
-    # The plain scan over stages allows forward-mode differentiation too, which tangent vectors need.
-    solver, terms = solver or RK4(scan_kind="lax"), diffrax.ODETerm(field)
+    # Written out, the method has both derivatives: forward mode for tangent vectors, reverse mode for training.
+    solver, terms = solver or method(4), diffrax.ODETerm(field)
     times = np.linspace(0.0, dt, substeps + 1)
     return lambda y: fixed_steps(terms, solver, times, y)[0]
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from reprise.dynamics.explicit import method
+from reprise.dynamics.wrapped_solver import WrappedSolver
 
 
 class SolverCosts(NamedTuple):
@@ -31,7 +32,7 @@ class SolverCosts(NamedTuple):
     stiffness: Float[Array, "*batch"]
 
 
-class CostTracking(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver):
+class CostTracking(WrappedSolver):
     r"""A Runge-Kutta solver that also sums its own error and stiffness estimates over the accepted steps.
 
     The solution, the error estimate and hence every step are those of the wrapped solver. The sums ride in the solver
@@ -56,27 +57,6 @@ class CostTracking(diffrax.AbstractAdaptiveSolver, diffrax.AbstractWrappedSolver
 
     def __check_init__(self):
         _check_tableau(self.solver)
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):
-        return self.solver.interpolation_cls
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def error_order(self, terms):
-        return self.solver.error_order(terms)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
 
     def init(self, terms, t0, t1, y0, args):
         """The wrapped solver's state and two empty sums."""
