@@ -84,6 +84,12 @@ from jax.extend.core import jaxprs_in_params
 from reprise.claims import open_paper
 from reprise.data import digits
 from reprise.dynamics.explicit import Unrolled
+from reprise.dynamics.neural_ode import (
+    ODEClassifier,
+    evaluations,
+    finished,
+    solve_adaptively,
+)
 from reprise.dynamics.solver_costs import (
     CostTracking,
     accumulated_costs,
@@ -91,8 +97,7 @@ from reprise.dynamics.solver_costs import (
     step_costs,
 )
 from reprise.dynamics.vector_fields import TimeMLP
-from reprise.networks.functional import drawn, functional
-from reprise.networks.mlp import Dense
+from reprise.networks.functional import functional, initialise
 from reprise.plotting import PALETTE, THEORY, band, use_style
 from reprise.training.loop import fit
 
@@ -129,32 +134,8 @@ tsit5 = Unrolled(diffrax.Tsit5())  # its stages written out, quicker to compile
 train_set, test_set = digits.splits((1437, 360), seed)
 EPS = 1e-20  # under the square roots of norms in training
 
-
-class Classifier(nnx.Module):
-    """A linear encoder, a neural differential equation, a linear decoder."""
-
-    def __init__(self, rngs):
-        self.encoder = Dense(64, dimension, rngs=rngs)
-        self.field = TimeMLP(dimension, hidden, rngs=rngs)
-        self.decoder = Dense(dimension, 10, rngs=rngs)
-
-    def __call__(self, images, solve):
-        """Logits, and whatever else ``solve(field, z0)`` returns beside the final state."""
-        z1, record = solve(self.field, self.encoder(images))
-        return self.decoder(z1), record
-
-
-apply, shapes = functional(nnx.eval_shape(lambda: Classifier(nnx.Rngs(0))))
-
-
-def integrate(term, solver, z0, args, tolerance, slots, adjoint, t0=0.0, t1=1.0, **save):
-    """An adaptive solve with a first step of 0.1; running out of slots is reported, not raised."""
-    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
-    return diffrax.diffeqsolve(
-        term, solver, t0, t1, 0.1, z0, args, stepsize_controller=controller, max_steps=slots, adjoint=adjoint,
-        throw=False, **save,
-    )  # fmt: skip
-
+make = lambda rngs: ODEClassifier(64, dimension, hidden, 10, rngs=rngs)
+apply, shapes = functional(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
 
 EVERY_STEP = diffrax.SaveAt(t0=True, steps=True, solver_state=True)
 
@@ -162,9 +143,9 @@ EVERY_STEP = diffrax.SaveAt(t0=True, steps=True, solver_state=True)
 def solve(now, field, z0):
     """One training solve: the final state, the weighted penalty, and what happened."""
     slope = jax.jit(lambda t, z, _: now["t1"] * field(now["t1"] * t, z))
-    solution = integrate(
-        diffrax.ODETerm(slope), CostTracking(tsit5, EPS), z0, None, tolerance, slots,
-        diffrax.RecursiveCheckpointAdjoint(checkpoints=slots), saveat=EVERY_STEP,
+    solution = solve_adaptively(
+        diffrax.ODETerm(slope), CostTracking(tsit5, EPS), z0, tolerance=tolerance, max_steps=slots,
+        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=slots), saveat=EVERY_STEP,
     )  # fmt: skip
     taken = solution.stats["num_accepted_steps"]
     visited = solution.ts[jnp.floor(now["u"] * taken).astype(int)]
@@ -177,8 +158,7 @@ def solve(now, field, z0):
     wanted = now["local"] != 0  # the other methods need not take that step
     local = jax.lax.cond(wanted, one_step, lambda *_: jnp.zeros(()), solution.ts, solution.ys)
     penalty = now["global"] * accumulated_costs(solution).error + now["local"] * local
-    finished = solution.result == diffrax.RESULTS.successful
-    return solution.ys[taken], (penalty, {"finished": finished, "taken": taken})
+    return solution.ys[taken], (penalty, {"finished": finished(solution), "taken": taken})
 
 
 def loss(data, params, key, now):
@@ -194,7 +174,8 @@ def loss(data, params, key, now):
 # with.
 
 # %%
-BLOCK, adam, no_key = 20, optax.adam(learning_rate), jax.random.key(0)
+BLOCK, no_key = 20, jax.random.key(0)
+adam = optax.flatten(optax.adam(learning_rate))  # one vector: fewer kernels to compile
 CHECKPOINTS = sorted({0, *(steps - 20 * k for k in (8, 5, 2, 1, 0) if 20 * k < steps)})
 
 
@@ -207,20 +188,22 @@ def train_block(data, params, state, now):
 
 @jax.jit
 def predict(params, images):
+    solver = diffrax.Tsit5(scan_kind="lax")
+
     def forward(field, z0):
         term = diffrax.ODETerm(lambda t, z, _: field(t, z))
-        solver = diffrax.Tsit5(scan_kind="lax")
-        solution = integrate(term, solver, z0, None, 1e-7, 64, diffrax.ForwardMode())
+        solution = solve_adaptively(
+            term, solver, z0, tolerance=1e-7, max_steps=64, adjoint=diffrax.ForwardMode()
+        )
         return solution.ys[0], solution
 
     logits, solution = apply(params, images, forward)
-    finished = solution.result == diffrax.RESULTS.successful
-    return logits, jnp.where(finished, 6.0 * solution.stats["num_steps"] + 1, jnp.inf)
+    return logits, evaluations(solution, solver)
 
 
 def start(run):
     """Initial weights and the optimizer's state."""
-    params = drawn(shapes, np.random.default_rng([seed, run, 0]))
+    _, params = initialise(make, np.random.default_rng([seed, run, 0]))
     state = jax.eval_shape(adam.init, params)
     return params, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
 
@@ -318,7 +301,7 @@ METHODS = {
 
 # %%
 few_images, few_labels = train_set.images[:32].astype(np.float64), train_set.labels[:32]
-random_params = drawn(shapes, np.random.default_rng([seed, 2]))
+_, random_params = initialise(make, np.random.default_rng([seed, 2]))
 random_params = jax.tree.map(lambda leaf: (leaf.ndim or 1) * np.float64(leaf), random_params)
 field, _ = functional(nnx.eval_shape(lambda: TimeMLP(dimension, hidden, rngs=nnx.Rngs(0))))
 slope = jax.jit(lambda t, z, params: field(params, t, z))
@@ -341,9 +324,10 @@ def opened(z0, params, span, cotangent, weight, tolerance, slots):
     def end(z0, params):
         backwards = diffrax.RecursiveCheckpointAdjoint(checkpoints=slots)
         solver = CostTracking(diffrax.Tsit5(), EPS)
-        solution = integrate(
-            ode, solver, z0, params, tolerance, slots, backwards, *span, saveat=EVERY_STEP
-        )
+        solution = solve_adaptively(
+            ode, solver, z0, params, tolerance=tolerance, max_steps=slots, t0=span[0], t1=span[1],
+            adjoint=backwards, saveat=EVERY_STEP,
+        )  # fmt: skip
         taken = solution.stats["num_accepted_steps"]
         z1 = solution.ys[taken]
         total = jnp.sum(cotangent * z1) + weight * accumulated_costs(solution).error
@@ -358,7 +342,10 @@ def closed(z0, params, span, cotangent, tolerance, slots):
 
     def end(z0, params):
         backwards = diffrax.BacksolveAdjoint()
-        solution = integrate(ode, tsit5, z0, params, tolerance, slots, backwards, *span)
+        solution = solve_adaptively(
+            ode, tsit5, z0, params, tolerance=tolerance, max_steps=slots, t0=span[0], t1=span[1],
+            adjoint=backwards,
+        )  # fmt: skip
         z1 = solution.ys[0]
         return jnp.sum(cotangent * z1), (z1, solution.stats["num_accepted_steps"])
 
@@ -522,7 +509,7 @@ plt.show()
 
 
 # %%
-def evaluations(function, *arguments):
+def field_calls(function, *arguments):
     """How often a program without loops evaluates the field."""
 
     def count(program):
@@ -544,7 +531,7 @@ extra, solver_steps = [], []
 for tol in (1e-3, 1e-9):
     _, at = visited(random_params, tol)
     j = int(np.searchsorted(at, T_REG, side="right")) - 1
-    once = evaluations(penalty, random_params["field"], T_REG, z_few, at[j + 1] - at[j])
+    once = field_calls(penalty, random_params["field"], T_REG, z_few, at[j + 1] - at[j])
     extra.append(once / len(tsit5.tableau.b_sol))
     solver_steps.append(adjoint[tol][1])
 
@@ -605,10 +592,10 @@ for name in METHODS:
         f"  steps in training {steps_taken:.2f}"
     )
 
-finished = all(run["finished"].all() for group in results.values() for run in group)
+in_slots = all(run["finished"].all() for group in results.values() for run in group)
 ratios = {name: nfe[name] / nfe["vanilla"] for name in LOCAL}
 best = min(LOCAL, key=lambda name: ratios[name].mean())
-fair = accuracy["vanilla"].mean() - accuracy[best].mean() < 0.02 and finished
+fair = accuracy["vanilla"].mean() - accuracy[best].mean() < 0.02 and in_slots
 paper.report("nfe-factor", ratios[best].mean() if fair else 1.0, samples=ratios[best])
 
 saved = {name: nfe["vanilla"] - nfe[name] for name in ["global", *LOCAL]}

@@ -68,11 +68,17 @@ from scipy.interpolate import CubicHermiteSpline
 
 from reprise.claims import open_paper
 from reprise.data import digits
+from reprise.dynamics.explicit import Unrolled
+from reprise.dynamics.neural_ode import (
+    ODEClassifier,
+    evaluations,
+    finished,
+    solve_adaptively,
+)
 from reprise.dynamics.solver_costs import CostTracking, accumulated_costs, step_costs
 from reprise.dynamics.taylor import with_taylor_penalty
 from reprise.dynamics.vector_fields import TimeMLP
-from reprise.networks.functional import functional
-from reprise.networks.mlp import Dense
+from reprise.networks.functional import functional, initialise
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
@@ -121,10 +127,9 @@ paper = open_paper("opening-the-blackbox", globals())
 # $\dot z=\lambda z+\sin 3t$.
 
 # %%
-tsit5 = diffrax.Tsit5()
-forward_only = diffrax.Tsit5(
-    scan_kind="lax"
-)  # the same solver without reverse mode, quicker to compile
+tsit5 = diffrax.Tsit5(scan_kind="lax")
+# Programs that run for a second or less need no costly optimisation.
+LIGHT = {"xla_backend_optimization_level": 1, "xla_cpu_parallel_codegen_split_count": 1}
 rng = np.random.default_rng(seed)
 field_shape = nnx.eval_shape(lambda: TimeMLP(4, 16, rngs=nnx.Rngs(0)))
 field_apply = functional(field_shape)[0]
@@ -135,18 +140,18 @@ fields, states = jax.tree.map(draw, functional(field_shape)[1]), rng.normal(size
 h_error = 2.0 ** -np.arange(3, 8)
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=LIGHT)
 @partial(jax.vmap, in_axes=(0, 0, None))
 @partial(jax.vmap, in_axes=(None, None, 0))
 def error_of_step(params, z, h):
-    return step_costs(forward_only, lambda t, z, _: field_apply(params, t, z), 0.0, z, h).error
+    return step_costs(tsit5, lambda t, z, _: field_apply(params, t, z), 0.0, z, h).error
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=LIGHT)
 @jax.vmap
 def stiffness_of_step(eigenvalue, h):
     forced = lambda t, z, _: eigenvalue * z + jnp.sin(3 * t)
-    return step_costs(forward_only, forced, 0.3, jnp.ones(1, h.dtype), h).stiffness
+    return step_costs(tsit5, forced, 0.3, jnp.ones(1, h.dtype), h).stiffness
 
 
 eigenvalues, products = (x.ravel() for x in np.meshgrid([-1.0, -10.0, -50.0], [0.1, 0.5, 2.0]))
@@ -219,43 +224,19 @@ plt.show()
 
 # %%
 train_set, validation_set, test_set = digits.splits((1200, 237, 360), seed)
+make = lambda rngs: ODEClassifier(64, dimension, hidden, 10, rngs=rngs)
+apply, shapes = functional(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+
+unrolled = Unrolled(tsit5)  # its stages written out, quicker to compile and to run
+backprop = diffrax.RecursiveCheckpointAdjoint(checkpoints=slots)  # keeps every step
 
 
-class Classifier(nnx.Module):
-    """A linear encoder, a neural differential equation, a linear decoder."""
-
-    def __init__(self, rngs):
-        self.encoder = Dense(64, dimension, rngs=rngs)
-        self.field = TimeMLP(dimension, hidden, rngs=rngs)
-        self.decoder = Dense(dimension, 10, rngs=rngs)
-
-    def __call__(self, images, solve):
-        """Logits, and whatever else ``solve(field, z0)`` returns beside the final state."""
-        z1, record = solve(self.field, self.encoder(images))
-        return self.decoder(z1), record
-
-
-BACKPROP = diffrax.RecursiveCheckpointAdjoint(
-    checkpoints=slots
-)  # reverse mode that keeps every step
-
-
-def integrate(
-    field,
-    z0,
-    tolerance,
-    slots,
-    solver=tsit5,
-    norm=optimistix.rms_norm,
-    adjoint=BACKPROP,
-    **save,
-):
-    """Solve over [0, 1] with a first step of 0.1; running out of slots is reported, not raised."""
-    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=norm)
-    return diffrax.diffeqsolve(
-        diffrax.ODETerm(jax.jit(lambda t, z, _: field(t, z))), solver, 0.0, 1.0, 0.1, z0, stepsize_controller=controller,
-        max_steps=slots, adjoint=adjoint, throw=False, **save,
-    )  # fmt: skip
+def training_solve(field, z0, solver=unrolled, **options):
+    """Solve over [0, 1], for reverse mode."""
+    term = diffrax.ODETerm(jax.jit(lambda t, z, _: field(t, z)))
+    return solve_adaptively(
+        term, solver, z0, tolerance=tolerance, max_steps=slots, adjoint=backprop, **options
+    )
 
 
 # %% [markdown]
@@ -266,14 +247,14 @@ def integrate(
 # %%
 def plain(field, z0, weights):
     """Vanilla and STEER: nothing is penalised."""
-    solution = integrate(field, z0, tolerance, slots)
+    solution = training_solve(field, z0)
     return solution.ys[0], (0.0, solution)
 
 
 def tracked(field, z0, weights):
     """ERNODE and SRNODE: the solver's own sums."""
     save = diffrax.SaveAt(t1=True, solver_state=True)
-    solution = integrate(field, z0, tolerance, slots, CostTracking(tsit5), saveat=save)
+    solution = training_solve(field, z0, CostTracking(unrolled), saveat=save)
     costs = accumulated_costs(solution)
     return solution.ys[0], (
         weights["error"] * costs.error + weights["stiffness"] * costs.stiffness,
@@ -287,7 +268,7 @@ def taylor(field, z0, weights):
         (z0, jnp.zeros(len(z0), z0.dtype)),
         lambda state: optimistix.rms_norm(state[0]),
     )
-    solution = integrate(with_taylor_penalty(field, 2), start, tolerance, slots, norm=norm)
+    solution = training_solve(with_taylor_penalty(field, 2), start, norm=norm)
     return solution.ys[0][0], (weights["taylor"] * solution.ys[1][0].mean(), solution)
 
 
@@ -306,7 +287,10 @@ def taylor(field, z0, weights):
 # %%
 BLOCK = 5  # steps per call of a compiled program
 WATCH = 50  # steps between two looks at the held-out cost
-apply, shapes = functional(nnx.eval_shape(lambda: Classifier(nnx.Rngs(0))))
+
+
+def adam(learning_rate):
+    return optax.flatten(optax.adam(learning_rate))  # one vector: fewer kernels to compile
 
 
 def loss(solve, data, params, key, now):
@@ -318,31 +302,22 @@ def loss(solve, data, params, key, now):
 
     logits, (penalty, solution) = apply(params, images, stretched)
     fit_loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    finished = solution.result == diffrax.RESULTS.successful
-    return fit_loss + penalty, {
-        "finished": finished,
-        "solver steps": solution.stats["num_steps"],
-    }
+    record = {"finished": finished(solution), "solver steps": solution.stats["num_steps"]}
+    return fit_loss + penalty, record
 
 
 @partial(jax.jit, static_argnames="solve")
 def train_block(solve, data, params, state, now, learning_rate):
     return fit(
-        partial(loss, solve, data), params, optax.adam(learning_rate), jax.random.key(0), BLOCK,
+        partial(loss, solve, data), params, adam(learning_rate), jax.random.key(0), BLOCK,
         inputs=now, has_aux=True, state=state,
     )  # fmt: skip
 
 
 def start(run):
     """Initial weights, variance 1 / fan-in and no biases, and the optimizer's state."""
-    rng = np.random.default_rng([seed, run, 0])
-    scaled = lambda leaf: (
-        rng.normal(size=leaf.shape) / np.sqrt(leaf.shape[0])
-        if leaf.ndim == 2
-        else np.zeros(leaf.shape)
-    )
-    params = jax.tree.map(lambda leaf: scaled(leaf).astype(np.float32), shapes)
-    state = jax.eval_shape(optax.adam(learning_rate).init, params)
+    _, params = initialise(make, np.random.default_rng([seed, run, 0]))
+    state = jax.eval_shape(adam(learning_rate).init, params)
     return params, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
 
 
@@ -365,15 +340,29 @@ def predict(params, images):
     """Logits of one batch in double precision, its NFE, and the path of the solver: times and states of its steps."""
 
     def solve(field, z0):
-        path = diffrax.SaveAt(t0=True, steps=True)
-        solution = integrate(field, z0, 1e-7, 64, adjoint=diffrax.ForwardMode(), saveat=path)
+        solution = solve_adaptively(
+            diffrax.ODETerm(lambda t, z, _: field(t, z)), tsit5, z0, tolerance=1e-7, max_steps=64,
+            adjoint=diffrax.ForwardMode(), saveat=diffrax.SaveAt(t0=True, steps=True),
+        )  # fmt: skip
         return solution.ys[solution.stats["num_accepted_steps"]], solution
 
     logits, solution = apply(params, images, solve)
-    finished = solution.result == diffrax.RESULTS.successful
     # Tsit5 evaluates f six times a step (its last slope is the next step's first), and once more to start.
-    nfe = jnp.where(finished, 6.0 * solution.stats["num_steps"] + 1, jnp.inf)
+    nfe = evaluations(solution, tsit5)
     return logits, nfe, solution.ts, solution.ys
+
+
+@jax.jit
+def along(params, ts, ys, h):
+    """Slope, error and stiffness of a probing step of size h from every step of a path."""
+
+    def solve(field, z0):
+        costs = jax.vmap(lambda t, z: step_costs(tsit5, lambda t, z, _: field(t, z), t, z, h))(
+            ts, ys
+        )
+        return z0, (jax.vmap(field)(ts, ys), costs)
+
+    return apply(params, jnp.zeros((1, 64), ys.dtype), solve)[1]
 
 
 def evaluate(params, data):
@@ -404,29 +393,30 @@ pool = ThreadPoolExecutor(2)
 with jax.enable_x64(True):
     double = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float64), shapes)
     traced = predict.lower(double, jax.ShapeDtypeStruct((60, 64), np.float64))
-programs = {"predict": pool.submit(traced.compile)}
+    of_path = [
+        jax.ShapeDtypeStruct(shape, np.float64) for shape in [(65,), (65, 60, dimension), ()]
+    ]
+    traced_along = along.lower(double, *of_path)
+programs = {"predict": pool.submit(traced.compile, LIGHT)}
 for name in solves:  # while one program compiles in the background, the next is traced
-    programs[name] = pool.submit(trace(name).compile)
+    programs[name] = pool.submit(trace(name).compile, LIGHT)
+programs["along"] = pool.submit(traced_along.compile, LIGHT)
 
 
 def train(kind, run, **coefficients):
     """Train once; the final weights with validation accuracy and NFE along the way, test accuracy and NFE at the end."""
-    (params, state), inputs, finished, validation = (
-        start(run),
-        schedule(run, **coefficients),
-        [],
-        [],
-    )
+    (params, state), inputs = start(run), schedule(run, **coefficients)
+    on_time, validation = [], []
     program = programs[kind].result()
     for first in range(0, steps, BLOCK):
         if first % WATCH == 0:
             validation.append(evaluate(params, validation_set))
         params, history = program(data, params, state, cut(inputs, first), learning_rate)
         state = history["state"]
-        finished.append(history["aux"]["finished"])
+        on_time.append(history["aux"]["finished"])
     validation.append(evaluate(params, validation_set))
     return {
-        "params": params, "validation": np.array(validation), "finished": bool(np.all(finished)),
+        "params": params, "validation": np.array(validation), "finished": bool(np.all(on_time)),
         "test": evaluate(params, test_set),
     }  # fmt: skip
 
@@ -493,14 +483,14 @@ accuracy = {
     name: np.array([run["test"][0] for run in group]) for name, group in results.items()
 }
 nfe = {name: np.array([run["test"][1] for run in group]) for name, group in results.items()}
-finished = all(run["finished"] for group in results.values() for run in group)
+in_slots = all(run["finished"] for group in results.values() for run in group)
 
 ratios = nfe["ERNODE"] / nfe["vanilla"]
-fair = accuracy["vanilla"].mean() - accuracy["ERNODE"].mean() < 0.02 and finished
+fair = accuracy["vanilla"].mean() - accuracy["ERNODE"].mean() < 0.02 and in_slots
 paper.report("nfe-reduction", ratios.mean() if fair else 1.0, samples=ratios)
 
 margins = (nfe["ERNODE"] - nfe["STEER"]) / nfe["vanilla"]
-alike = abs(accuracy["STEER"].mean() - accuracy["ERNODE"].mean()) < 0.02 and finished
+alike = abs(accuracy["STEER"].mean() - accuracy["ERNODE"].mean()) < 0.02 and in_slots
 paper.report("better-than-steer", margins.mean() if alike else 1.0, samples=margins)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: held-out evaluations per solve during training, growing for vanilla and STEER, falling and staying low for ERNODE. Right: test accuracy against evaluations for all methods and coefficients."}}
@@ -558,19 +548,6 @@ plt.show()
 
 
 # %%
-@jax.jit
-def along(params, ts, ys, h):
-    """Slope, error and stiffness of a probing step of size h from every step of a path."""
-
-    def solve(field, z0):
-        costs = jax.vmap(
-            lambda t, z: step_costs(forward_only, lambda t, z, _: field(t, z), t, z, h)
-        )(ts, ys)
-        return z0, (jax.vmap(field)(ts, ys), costs)
-
-    return apply(params, jnp.zeros((1, 64), ys.dtype), solve)[1]
-
-
 paths, probe = {}, 0.1
 with jax.enable_x64(True):
     for name in ("vanilla", "ERNODE"):
@@ -582,7 +559,7 @@ with jax.enable_x64(True):
         )
         taken = np.isfinite(ts)
         ts, ys = np.where(taken, ts, 1.0), np.where(taken[:, None, None], ys, 0.0)
-        slopes_z, costs = jax.device_get(along(params, ts, ys, probe))
+        slopes_z, costs = jax.device_get(programs["along"].result()(params, ts, ys, probe))
         paths[name] = {"t": ts[taken], "z": ys[taken], "slope": slopes_z[taken], "error": costs.error[taken],
                        "stiffness": costs.stiffness[taken]}  # fmt: skip
 
