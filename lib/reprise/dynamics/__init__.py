@@ -2,8 +2,9 @@
 
 ``vector_fields`` right-hand sides · ``neural_ode`` an ODE between two affine maps, adaptive solves and their cost ·
 ``solver_costs`` a solver's own error and stiffness estimates, summed over a solve · ``wrapped_solver`` base of solvers
-that add to another one's steps · ``explicit`` Runge-Kutta methods written out, also on the host · ``fixed_steps`` steps
-along a grid · ``taylor`` higher time derivatives of a solution · ``reversible`` exact gradients in constant memory ·
+that add to another one's steps · ``explicit`` Runge-Kutta methods written out, also on the host · ``looped`` with their
+stages in a loop · ``fixed_steps`` steps along a grid · ``taylor`` higher time derivatives of a solution ·
+``reversible`` exact gradients in constant memory ·
 ``controlled`` equations driven by a time series · ``maps`` equations as discrete-time systems · ``chaotic`` chaotic
 systems · ``attractors`` occupation of state space, spectra · ``model_reduction`` projection and interpolation of an ODE
 layer · ``stochastic`` equations with diagonal noise: stable classes, Euler's scheme, Lyapunov exponents ·

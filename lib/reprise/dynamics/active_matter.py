@@ -102,7 +102,7 @@ def layered_rates(
     return turned + suspension.translation * spread
 
 
-def growth_rate(wavenumber: Float[ArrayLike, "*shape"], suspension: Suspension) -> Float[Array, "*shape"]:
+def growth_rate(wavenumber: Float[ArrayLike, "*shape"], suspension: Suspension) -> Float[ArrayLike, "*shape"]:
     r"""Rate at which a small $D_{xy}(y)$ of this wavenumber grows in an isotropic suspension at rest:
 
     $$\sigma(k)=\zeta-4d_R-d_Tk^2-\frac{\alpha-\zeta\beta/2}{4(1+\beta/8)} .$$
@@ -112,7 +112,7 @@ def growth_rate(wavenumber: Float[ArrayLike, "*shape"], suspension: Suspension) 
     """
     active, particle, alignment, translation, rotation = suspension
     driven = (active - alignment * particle / 2) / (4 * (1 + particle / 8))
-    return jnp.asarray(alignment - 4 * rotation - translation * jnp.square(wavenumber) - driven)
+    return alignment - 4 * rotation - translation * wavenumber**2 - driven
 
 
 def fourth_moment(second: Complex[Array, "*batch"], fourth: Complex[Array, "*batch"]) -> Float[Array, "*batch 2 2 2 2"]:
