@@ -93,7 +93,7 @@ from reprise.dynamics.integral_equations import (
     picard,
     time_features,
 )
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import functional, initialise
 from reprise.networks.mlp import MLP, count_parameters
 from reprise.networks.transformer import attention
 from reprise.numerics.quadrature import chebyshev_integration, gauss_legendre
@@ -383,20 +383,19 @@ def train(starts, rate, order, f_train, y_train, f_test, *, name):
 def perform(name, starts, rates):
     """All trainings of one contender: results with leading axes rates and networks."""
     steps = contenders[name][2]
-    order = np.random.default_rng(seed).integers(0, train_curves, (*members[name], steps, 16))
+    order = np.random.default_rng(seed).integers(0, train_curves, (members[name], steps, 16))
     many = jax.tree.map(lambda leaf: np.concatenate([leaf] * len(rates)), starts)
     arguments = (
-        many, np.repeat(np.float32(rates), *members[name]), np.concatenate([order] * len(rates)),
+        many, np.repeat(np.float32(rates), members[name]), np.concatenate([order] * len(rates)),
         f_train, y_train, f_test.astype(np.float32),
     )  # fmt: skip
     result = jax.device_get(train(*arguments, name=name))
     return jax.tree.map(lambda leaf: leaf.reshape(len(rates), -1, *leaf.shape[1:]), result)
 
 
-members = {name: (1 if name == "ANIE" else networks,) for name in contenders}
+members = {name: 1 if name == "ANIE" else networks for name in contenders}
 starts = {
-    name: drawn(shapes_of(make), rng, members[name])
-    for name, (make, _, _) in contenders.items()
+    name: initialise(make, rng, members[name])[1] for name, (make, _, _) in contenders.items()
 }
 with ThreadPoolExecutor(2) as pool:  # compiles and trains on two cores
     running = {
@@ -423,7 +422,7 @@ test_errors["ridge"] = ridge_errors[[ridge_errors[:, at_one].argmin()]]
 
 typical = {name: np.median(error[:, at_one]) for name, error in test_errors.items()}
 for name, error in sorted(typical.items(), key=lambda item: item[1]):
-    size = count_parameters(starts[name]) // members[name][0] if name in starts else nodes**2
+    size = count_parameters(starts[name]) // members[name] if name in starts else nodes**2
     each = " ".join(f"{value:.1e}" for value in test_errors[name][:, at_one])
     print(f"{name:11s} {size:4d} parameters   relative test MSE {error:.1e}   each: {each}")
 

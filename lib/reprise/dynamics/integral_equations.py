@@ -69,7 +69,7 @@ class SeparableOperator(nnx.Module):
     def __init__(self, terms: int = 8, *, hidden: int = 16, frequencies: int = 2, rngs: nnx.Rngs):
         self.frequencies = frequencies
         over_time = lambda: MLP([2 * frequencies + 1, hidden, terms], activation=jnp.tanh, rngs=rngs)
-        self.target, self.source = over_time(), over_time()
+        self.source, self.target = over_time(), over_time()
         self.value = MLP([1, hidden, terms], activation=jnp.tanh, rngs=rngs)
 
     def __call__(
@@ -115,8 +115,8 @@ class AttentionOperator(nnx.Module):
     def __init__(self, heads: int = 4, channels: int = 3, *, hidden: int = 12, frequencies: int = 2, rngs: nnx.Rngs):
         self.heads, self.frequencies = heads, frequencies
         seen = 2 * frequencies + 1
-        self.query = MLP([seen, hidden, heads * channels], activation=jnp.tanh, rngs=rngs)
         self.key = MLP([seen + 1, hidden, heads * channels], activation=jnp.tanh, rngs=rngs)
+        self.query = MLP([seen, hidden, heads * channels], activation=jnp.tanh, rngs=rngs)
         self.value = MLP([seen + 1, hidden, heads], activation=jnp.tanh, rngs=rngs)
 
     def __call__(
