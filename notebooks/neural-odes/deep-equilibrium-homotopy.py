@@ -67,6 +67,7 @@ runs = 3  # models of each kind and learning rate on the digits
 steps = 400  # Adam steps on the digits
 batch = 64  # images in a step
 solver_steps = 6  # steps of Heun's method in training on the digits
+iterations = 10  # of Anderson's method in the DEQ, in training
 rates = [3e-3, 1e-2]  # Adam's rates to choose from, at the start of a cosine decay
 start_rate = 2e-2  # Adam's rate for the learned start
 tolerance = 1e-5  # of the adaptive solver that counts evaluations
@@ -83,18 +84,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from flax import nnx
-from scipy.integrate import solve_ivp
+from threadpoolctl import threadpool_limits
 
 from reprise.claims import open_paper
 from reprise.data import digits
 from reprise.dynamics import explicit
-from reprise.dynamics.fixed_points import equilibrium
+from reprise.dynamics.fixed_points import anderson, equilibrium
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.homotopy import fixed_point_homotopy, newton_flow
-from reprise.dynamics.runge_kutta import steps_on_host
-from reprise.networks.functional import drawn, functional
+from reprise.networks.functional import from_vector, functional, initialise
 from reprise.networks.mlp import MLP, Dense, count_parameters
-from reprise.plotting import PALETTE, THEORY, use_style
+from reprise.plotting import PALETTE, THEORY, band, use_style
+from reprise.training import background
 from reprise.training.loop import fit
 
 use_style()
@@ -106,6 +107,7 @@ def generator(*stream):
 
 
 workers = ThreadPoolExecutor(2)  # programs are compiled and run two at a time
+threadpool_limits(1)  # NumPy leaves the cores to them
 rk4, heun = explicit.method(4), explicit.method(2, 2)
 
 # %% [markdown]
@@ -138,32 +140,24 @@ def residual_norm(z, args):
 lambdas, times = np.linspace(0, 1, 65), np.linspace(0, 5, 101)
 
 
-@jax.jit
 def follow(weight, drives, points):
     """Homotopy paths [starts, inputs, 64, dim], and residuals along the Newton flow [inputs, 100]."""
 
     def path(drive, start):
-        field = diffrax.ODETerm(fixed_point_homotopy(layer, start))
+        field = diffrax.ODETerm(jax.jit(fixed_point_homotopy(layer, start)))
         return fixed_steps(field, rk4, lambdas, start, (weight, drive), save=lambda z: z)[1]
 
     def decay(drive, start):
         args = (weight, drive)
         save = lambda z: residual_norm(z, args)
-        return fixed_steps(
-            diffrax.ODETerm(newton_flow(layer)), rk4, times, start, args, save=save
-        )[1]
+        field = diffrax.ODETerm(jax.jit(newton_flow(layer)))
+        return fixed_steps(field, rk4, times, start, args, save=save)[1]
 
-    return jax.vmap(jax.vmap(path), (None, 0))(drives, points), jax.vmap(decay)(
-        drives, points[0]
-    )
+    paths = jax.vmap(jax.vmap(path), (None, 0))(drives, points)
+    return paths, jax.vmap(decay)(drives, points[0])
 
 
-def identities():
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, follow(weight, drives, points))
-
-
-followed = workers.submit(identities)
+followed = background.start(workers, follow, weight, drives, points, double=True, effort=0)
 
 # %% [markdown]
 # While these are computed, the models of the next sections are defined and sent after them.
@@ -175,8 +169,8 @@ followed = workers.submit(identities)
 #
 # - **NODE**: $z(0) = g(x)$, $\dot z = F(z)$;
 # - **HomoODE**: $z(0) = \hat z$ for all inputs, $\dot z = F(z, g(x))$;
-# - **DEQ**: $z = \tanh F(z, g(x))$, by 25 damped iterations, with the gradient of the equilibrium rather than of the
-#   iteration (`equilibrium` {cite:p}`bai2019deep`);
+# - **DEQ**: $z = \tanh F(z, g(x))$, by ten iterations of Anderson's method (below), with the gradient of the equilibrium
+#   rather than of the iteration (`equilibrium` {cite:p}`bai2019deep`);
 # - **ANODE** {cite:p}`dupont2019augmented`, the augmented neural ODE: $z(0) = (x, 0)$. The zeros are a start that all
 #   inputs share, and the part of the state that carries $x$ acts on them as a condition. It is a HomoODE whose
 #   condition is transported along.
@@ -184,14 +178,24 @@ followed = workers.submit(identities)
 
 # %%
 class Implicit(nnx.Module):
-    """Encoder, field (or equilibrium function) and head; with a start if all inputs share a learned one."""
+    """Encoder, field (or equilibrium function) and head."""
 
-    def __init__(self, features, code, state, widths, classes, shared, rngs):
+    def __init__(self, features, code, state, widths, classes, *, rngs):
         self.encoder = Dense(features, code, rngs=rngs)
         self.field = MLP(widths, activation=jnp.tanh, rngs=rngs)
         self.head = Dense(state, classes, rngs=rngs)
-        if shared:
-            self.start = nnx.Param(jnp.zeros(state))
+
+    def condition(self, code, state):
+        """The field's first layer once the code is known: its weights on z, and what it adds to them at all times."""
+        weight, bias = self.field.layers[0].weight[...], self.field.layers[0].bias[...]
+        return weight[:state], code @ weight[state:] + bias
+
+    def slope(self, z, condition):
+        """F(z, g(x))."""
+        z = z @ condition[0] + condition[1]
+        for layer in self.field.layers[1:]:
+            z = layer(jnp.tanh(z))
+        return z
 
 
 def pieces(*sizes):
@@ -200,14 +204,23 @@ def pieces(*sizes):
     part = lambda method: functional(shapes, method)[0]
     return functional(shapes)[1], SimpleNamespace(
         encode=part(lambda m, x: m.encoder(x)),
-        field=part(lambda m, *z: m.field(jnp.concatenate(z, -1))),
+        condition=part(Implicit.condition),
+        slope=part(Implicit.slope),
         head=part(lambda m, z: m.head(z)),
     )
 
 
-def integrate(field, z0, steps):
-    term = diffrax.ODETerm(lambda t, z, _: field(z))
+def integrate(model, params, z0, code, steps):
+    """z(1) of a model's ODE from z(0) = z0, with a code that may be empty."""
+    condition = model.condition(params, code, z0.shape[-1])
+    term = diffrax.ODETerm(lambda t, z, _: model.slope(params, z, condition))
     return fixed_steps(term, heun, jnp.linspace(0, 1, steps + 1), z0)[0]
+
+
+def as_vectors(params):
+    """Parameters of models as vectors [models, size]: Adam is compiled for one array rather than for eight."""
+    leaves = jax.tree.leaves(params)
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], 1)
 
 
 # %% [markdown]
@@ -226,7 +239,7 @@ def integrate(field, z0, steps):
 # %%
 kinds = {"NODE": (1, 0, 24), "ANODE": (4, 0, 21), "HomoODE": (4, 4, 19)}  # state, code, width
 sizes_of = lambda state, code, width: (
-    1, code, state, [state + code, width, width, state], 1, False,
+    1, code, state, [state + code, width, width, state], 1,
 )  # fmt: skip
 whole_shapes, shell = pieces(*sizes_of(4, 4, 24))
 counts = {}
@@ -234,12 +247,14 @@ counts = {}
 
 def shell_models(number, kind):
     """Initial parameters of one kind, filled up with zeros, one set a seed."""
-    shapes, _ = pieces(*sizes_of(*kinds[kind]))
-    counts[kind] = count_parameters(shapes)
+    sizes = sizes_of(*kinds[kind])
+    make = lambda rngs: Implicit(*sizes, rngs=rngs)
+    _, params = initialise(make, generator(1, number), shell_seeds)
+    counts[kind] = count_parameters(params) // shell_seeds
     fill = lambda part, whole: np.pad(
         part, [(0, 0), *((0, b - a) for a, b in zip(part.shape[1:], whole.shape, strict=True))]
     )
-    return jax.tree.map(fill, drawn(shapes, generator(1, number), (shell_seeds,)), whole_shapes)
+    return jax.tree.map(fill, params, whole_shapes)
 
 
 def shell_points(rng, size):
@@ -251,28 +266,23 @@ def shell_points(rng, size):
     )
 
 
-def shell_start(encode, x, inject):
-    """Initial state, and condition; `inject` is 1 for the HomoODE and 0 for the others."""
-    return (1 - inject) * jnp.pad(x, ((0, 0), (0, 3))), inject * encode(x)
+def train_shells(vectors, inject, x, labels):
+    """Trained parameters [models, ...] from batches [models, steps, 64, ...]; HomoODEs have `inject` 1, others 0."""
 
+    def one(vector, inject, *batches):
+        def loss(vector, _, now):
+            x, labels = now
+            params = from_vector(whole_shapes, vector)
+            z0 = (1 - inject) * jnp.pad(x, ((0, 0), (0, 3)))
+            z1 = integrate(shell, params, z0, inject * shell.encode(params, x), 8)
+            logits = shell.head(params, z1)[:, 0]
+            return optax.sigmoid_binary_cross_entropy(logits, labels).mean()
 
-@jax.jit
-def train_shells(params, inject, x, labels):
-    """Trained parameters [models, ...] from batches [models, steps, 64, ...]."""
+        no_key = jax.random.key(0)
+        trained, _ = fit(loss, vector, optax.adam(1e-2), no_key, shell_steps, inputs=batches)
+        return from_vector(whole_shapes, trained)
 
-    def one(params, inject, *batches):
-        def loss(params, _, now):
-            z0, code = shell_start(partial(shell.encode, params), now[0], inject)
-            z1 = integrate(lambda z: shell.field(params, z, code), z0, 8)
-            return optax.sigmoid_binary_cross_entropy(
-                shell.head(params, z1)[:, 0], now[1]
-            ).mean()
-
-        return fit(
-            loss, params, optax.adam(1e-2), jax.random.key(0), shell_steps, inputs=batches
-        )[0]
-
-    return jax.vmap(one)(params, inject, x, labels)
+    return jax.vmap(one)(vectors, inject, x, labels)
 
 
 shell_params = [shell_models(number, kind) for number, kind in enumerate(kinds)]
@@ -286,7 +296,9 @@ shell_batches = [
     np.tile(np.stack(part), (3,) + (1,) * (part[0].ndim)) for part in zip(*chosen, strict=True)
 ]
 injected = np.repeat(np.float32([0, 0, 1]), shell_seeds)
-on_line = workers.submit(train_shells, shell_params, injected, *shell_batches)
+on_line = background.start(
+    workers, train_shells, as_vectors(shell_params), injected, *shell_batches, effort=1
+)
 
 # %% [markdown]
 # ## Digits
@@ -301,84 +313,119 @@ on_line = workers.submit(train_shells, shell_params, injected, *shell_batches)
 # own, $\frac12\lVert\hat z - z(1)\rVert^2$ averaged over the batch with $z(1)$ held fixed, which pulls it to the mean
 # of the end points. If the paths are shorter, the solver should need fewer steps. Both are one program, with a rate
 # of zero for the fixed start.
+#
+# The DEQ needs a solver of its own kind. Plain iteration, $z\leftarrow f(z)$, forgets what it has seen on the way.
+# **Anderson's acceleration** {cite:p}`anderson1965iterative,walker2011anderson` remembers the last $m$ differences of
+# iterates, the columns of $S$, and of residuals $\rho_k = f(z_k) - z_k$, those of $Y$, and steps from the combination
+# with the smallest residual,
+#
+# $$\gamma = \arg\min_\gamma\lVert\rho_k - Y\gamma\rVert^2,\qquad
+#   z_{k+1} = z_k - S\gamma + (\rho_k - Y\gamma) .$$
+#
+# If $f$ were affine this would be GMRES. `anderson` does it for a batch, each vector with its own $\gamma$, at one
+# evaluation of $f$ an iteration, here with $m = 5$; the linear equation of the gradient is solved in the same way.
+# Gradients are clipped at norm 1, since they are large where $I - \partial_zf$ is nearly singular.
 
 # %%
 train_set, validation_set, test_set = digits.splits((1000, 297, 500), seed)
 state = 24
 digit_sizes = {
-    "NODE": (64, state, state, [state, 3 * state, state], 10, False),
-    "HomoODE": (64, state, state, [2 * state, 2 * state, state], 10, True),
-    "DEQ": (64, state, state, [2 * state, 2 * state, state], 10, False),
+    "NODE": (64, state, state, [state, 3 * state, state], 10),
+    "HomoODE": (64, state, state, [2 * state, 2 * state, state], 10),
+    "DEQ": (64, state, state, [2 * state, 2 * state, state], 10),
 }
 built = {name: pieces(*sizes) for name, sizes in digit_sizes.items()}
 
 
-def end_point(name, params, x):
+def equilibrium_function(args, z):
+    """f of the DEQ."""
+    params, condition = args
+    return jnp.tanh(built["DEQ"][1].slope(params, z, condition))
+
+
+def end_point(name, params, start, x):
     """Where a model's head reads: z(1), or the equilibrium."""
-    parts = built[name][1]
-    code = parts.encode(params, x)
+    model = built[name][1]
+    code = model.encode(params, x)
     if name == "NODE":
-        return integrate(lambda z: parts.field(params, z), code, solver_steps)
+        return integrate(model, params, code, code[:, :0], solver_steps)
     if name == "HomoODE":
-        start = jnp.broadcast_to(jax.lax.stop_gradient(params["start"][...]), code.shape)
-        return integrate(lambda z: parts.field(params, z, code), start, solver_steps)
-    function = lambda args, z: jnp.tanh(parts.field(args[0], z, args[1]))
-    return equilibrium(function, (params, code), jnp.zeros_like(code), 25, 0.5)
+        z0 = jnp.broadcast_to(jax.lax.stop_gradient(start), code.shape)
+        return integrate(model, params, z0, code, solver_steps)
+    args = params, model.condition(params, code, state)
+    return equilibrium(equilibrium_function, args, jnp.zeros_like(code), iterations, depth=5)
 
 
-@partial(jax.jit, static_argnames="name")
-def train_digits(name, params, rates, start_rates, images, labels, order):
-    """Parameters of trained models [models, ...], for batches given by `order`."""
+def train_digits(name, vectors, rates, start_rates, images, labels, order):
+    """Parameters and starts of trained models [models, ...], for batches given by `order`."""
+    shapes, model = built[name]
 
-    def one(params, rate, start_rate, order):
+    def one(vector, rate, start_rate, order):
         def loss(params, _, now):
-            z = end_point(name, params, images[now])
-            logits = built[name][1].head(params, z)
+            weights, start = from_vector(shapes, params[0]), params[1]
+            z = end_point(name, weights, start, images[now])
+            logits = model.head(weights, z)
             value = optax.softmax_cross_entropy_with_integer_labels(logits, labels[now]).mean()
-            if name != "HomoODE":
-                return value
-            apart = params["start"][...] - jax.lax.stop_gradient(z)
-            return value + 0.5 * jnp.mean(jnp.sum(apart**2, -1))
+            apart = start - jax.lax.stop_gradient(z)
+            return value + (0.5 * jnp.mean(jnp.sum(apart**2, -1)) if name == "HomoODE" else 0)
 
-        def scale(updates, _):
-            scaled = jax.tree.map(lambda u: -rate * u, updates)
-            if name == "HomoODE":
-                scaled["start"] = jax.tree.map(lambda u: -start_rate * u, updates["start"])
-            return scaled
+        scale = lambda updates, _: (-rate * updates[0], -start_rate * updates[1])
+        optimizer = optax.chain(
+            optax.clip_by_global_norm(1.0) if name == "DEQ" else optax.identity(),
+            optax.scale_by_adam(),
+            optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, steps)),
+            optax.stateless(scale),
+        )
+        params, no_key = (vector, jnp.zeros(state)), jax.random.key(0)
+        (trained, start), _ = fit(loss, params, optimizer, no_key, steps, inputs=order)
+        return from_vector(shapes, trained), start
 
-        decay = optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, steps))
-        optimizer = optax.chain(optax.scale_by_adam(), decay, optax.stateless(scale))
-        return fit(loss, params, optimizer, jax.random.key(0), steps, inputs=order)[0]
-
-    return jax.vmap(one)(params, rates, start_rates, order)
+    return jax.vmap(one)(vectors, rates, start_rates, order)
 
 
-def send(name, start_rates):
+def train_deq(new_images, *arguments):
+    """The same for DEQs, and their solutions for new images: predictions, and residuals of two solvers."""
+    model = built["DEQ"][1]
+
+    def solve(params):
+        code = model.encode(params, new_images)
+        args = params, model.condition(params, code, state)
+        z0, f = jnp.zeros_like(code), partial(equilibrium_function, args)
+        solved, plain = anderson(f, z0, 40), anderson(f, z0, 40, depth=0)
+        predictions = model.head(params, solved.value).argmax(-1)
+        return predictions, jnp.stack([plain.residuals, solved.residuals])
+
+    params, _ = train_digits("DEQ", *arguments)
+    return params, jax.vmap(solve)(params)
+
+
+def send(name, train, start_rates=(0.0,)):
     """Train all runs of one kind, for every start rate and learning rate in turn."""
     repeats = len(start_rates) * len(rates)
     again = lambda leaf: np.tile(leaf, (repeats,) + (1,) * (leaf.ndim - 1))
-    params = jax.tree.map(again, drawn(built[name][0], generator(4), (runs,)))
+    make = lambda rngs: Implicit(*digit_sizes[name], rngs=rngs)
+    _, params = initialise(make, generator(4), runs)
     order = np.stack(
         [generator(5, run).integers(0, 1000, (steps, batch)) for run in range(runs)]
     )
-    each_rate = np.tile(np.repeat(np.float32(rates), runs), len(start_rates))
-    each_start = np.repeat(np.float32(start_rates), runs * len(rates))
-    return workers.submit(
-        train_digits,
-        name,
-        params,
-        each_rate,
-        each_start,
+    return background.start(
+        workers,
+        train,
+        again(as_vectors(params)),
+        np.tile(np.repeat(np.float32(rates), runs), len(start_rates)),
+        np.repeat(np.float32(start_rates), runs * len(rates)),
         train_set.images,
         train_set.labels,
         again(order),
+        effort=1,
     )
 
 
+unseen = np.concatenate([validation_set.images, test_set.images])
 sent = {
-    "HomoODE": send("HomoODE", [0.0, start_rate]),
-    "NODE": send("NODE", [0.0]),
-    "DEQ": send("DEQ", [0.0]),
+    "DEQ": send("DEQ", partial(train_deq, unseen)),
+    "HomoODE": send("HomoODE", partial(train_digits, "HomoODE"), [0.0, start_rate]),
+    "NODE": send("NODE", partial(train_digits, "NODE")),
 }
 
 # %% [markdown]
@@ -391,8 +438,7 @@ paths, residuals = followed.result()
 fixed = np.zeros((inputs, dim))
 for _ in range(400):
     fixed = np.tanh(fixed @ weight.T + drives)
-ends = paths[:, :, -1]
-distances = np.linalg.norm(ends - fixed, axis=-1) / np.linalg.norm(fixed, axis=-1)
+distances = np.linalg.norm(paths[:, :, -1] - fixed, axis=-1) / np.linalg.norm(fixed, axis=-1)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: three homotopy paths of one input start far apart and end in the same point. Right: the residual along the Newton flow falls by the same factor for all inputs, exactly as the exponential of minus t."}}
 fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.5))
@@ -402,23 +448,12 @@ _, _, plane = np.linalg.svd(one_input[:, 0] - fixed[0])
 for number, (path, color) in enumerate(
     zip(one_input, ("blue", "orange", "green"), strict=True)
 ):
-    flat = (path - fixed[0]) @ plane[:2].T
-    ax.plot(*flat.T, color=PALETTE[color])
-    ax.plot(
-        *flat[0],
-        "o",
-        ms=7,
-        mfc="white",
-        mec=PALETTE[color],
-        label=None if number else "starts $z_0$",
-    )
-    ax.plot(
-        *flat[::16].T,
-        ".",
-        ms=8,
-        color=PALETTE[color],
-        label=None if number else r"$\lambda = 0, \frac{1}{4}, \dots, 1$",
-    )
+    once = lambda label, number=number: None if number else label
+    flat, color = (path - fixed[0]) @ plane[:2].T, PALETTE[color]
+    ax.plot(*flat.T, color=color)
+    ax.plot(*flat[0], "o", ms=7, mfc="white", mec=color, label=once("starts $z_0$"))
+    quarters = once(r"$\lambda = \frac{1}{4}, \frac{1}{2}, \frac{3}{4}, 1$")
+    ax.plot(*flat[16::16].T, ".", ms=8, color=color, label=quarters)
 ax.plot(0, 0, "*", ms=13, color=THEORY, label="equilibrium")
 ax.set(xlabel="first direction", ylabel="second direction")
 ax.legend(loc="best")
@@ -427,7 +462,7 @@ decays = np.concatenate([first[:, None], residuals], 1)
 axes[1].plot(times, decays[:40].T, color=PALETTE["blue"], lw=0.8, alpha=0.5)
 axes[1].plot(times, np.median(first) * np.exp(-times), "--", color=THEORY, label="$e^{-t}$")
 axes[1].set(
-    xlabel="time $t$ of the Newton flow", ylabel=r"residual $\Vert r(z(t))\Vert$", yscale="log"
+    xlabel="time $t$ of the Newton flow", ylabel=r"residual $\Vert r(z)\Vert$", yscale="log"
 )
 axes[1].legend()
 plt.show()
@@ -451,7 +486,7 @@ paper.report("newton-flow-decay", slopes.mean(), samples=slopes)
 
 
 # %%
-def on_host(params, *place):
+def on_host(params, place, start=None):
     """One trained model in NumPy: encode, field, head and start."""
     get = lambda leaf: np.asarray(leaf[...], float)[place]
     affine = lambda part: (lambda w, b: lambda x: x @ w + b)(
@@ -465,13 +500,12 @@ def on_host(params, *place):
             z = np.tanh(one(z))
         return layers[-1](z)
 
-    start = get(params["start"]) if "start" in params else None
     return SimpleNamespace(
         encode=affine(params["encoder"]), field=field, head=affine(params["head"]), start=start
     )
 
 
-shell_trained = jax.tree.map(np.asarray, on_line.result())
+shell_trained = on_line.result()
 half = np.linspace(0.005, 0.995, 100)
 shell_x = np.concatenate([half, -half, 1.1 + 0.9 * half, -1.1 - 0.9 * half])[:, None]
 shell_label = np.repeat([0, 1], 200)
@@ -482,7 +516,7 @@ for k, i in np.ndindex(3, shell_seeds):
     inject = float(k == 2)
     z0 = (1 - inject) * np.pad(shell_x, ((0, 0), (0, 3)))
     code = inject * model.encode(shell_x)
-    states = steps_on_host(lambda t, z, m=model, c=code: m.field(z, c), fine, z0)
+    states = explicit.steps_on_host(lambda t, z, m=model, c=code: m.field(z, c), fine, z0)
     scores[k, i] = model.head(states)[..., 0]
 shell_accuracy = np.mean((scores[:, :, -1] > 0) == shell_label, -1)
 for kind, row in zip(kinds, shell_accuracy, strict=True):
@@ -537,33 +571,40 @@ paper.report(
 # steps. The learning rate of each kind is the one with the better mean accuracy on the validation images.
 
 # %%
-trained = {name: jax.tree.map(np.asarray, job.result()) for name, job in sent.items()}
+trained = {name: job.result() for name, job in sent.items()}
 workers.shutdown()
+(_, (deq_predictions, deq_residuals)) = trained["DEQ"]
 trained_counts = {name: count_parameters(shapes) for name, (shapes, _) in built.items()}
+trained_counts["HomoODE"] += state  # the start
 fine_enough = np.linspace(0, 1, 9)
 
 
-def classify(name, model, images):
-    """Predicted digits."""
+def trained_model(name, member):
+    """A trained NODE or HomoODE in NumPy."""
+    params, starts = trained[name]
+    return on_host(params, member, starts[member].astype(float))
+
+
+def classify(name, member, images):
+    """Digits that a NODE or HomoODE sees in images."""
+    model = trained_model(name, member)
     code = model.encode(images)
     if name == "NODE":
-        z = steps_on_host(lambda t, z: model.field(z), fine_enough, code)[-1]
-    elif name == "HomoODE":
-        z0 = np.broadcast_to(model.start, code.shape)
-        z = steps_on_host(lambda t, z: model.field(z, code), fine_enough, z0)[-1]
+        field, z0 = lambda t, z: model.field(z), code
     else:
-        z = np.zeros_like(code)
-        for _ in range(60):
-            z = 0.5 * z + 0.5 * np.tanh(model.field(z, code))
-    return model.head(z).argmax(-1)
+        field, z0 = lambda t, z: model.field(z, code), np.broadcast_to(model.start, code.shape)
+    return model.head(explicit.steps_on_host(field, fine_enough, z0)[-1]).argmax(-1)
 
 
-def accuracies(name, data, first, count):
-    """Accuracies of runs [count // runs, runs] at the end of training."""
-    models = [on_host(trained[name], m) for m in range(first, first + count)]
-    return np.reshape(
-        [np.mean(classify(name, m, data.images) == data.labels) for m in models], (-1, runs)
-    )
+def accuracies(name, members):
+    """Shares of validation and test images that models get right, [members, 2]."""
+    labels = np.concatenate([validation_set.labels, test_set.labels])
+    right = [
+        (deq_predictions[m] if name == "DEQ" else classify(name, m, unseen)) == labels
+        for m in members
+    ]
+    split = len(validation_set.labels)
+    return np.array([[part[:split].mean(), part[split:].mean()] for part in right])
 
 
 per_kind = runs * len(rates)
@@ -572,22 +613,25 @@ for title, name, first in (
     ("NODE", "NODE", 0), ("DEQ", "DEQ", 0), ("HomoODE, zero start", "HomoODE", 0),
     ("HomoODE, learned start", "HomoODE", per_kind),
 ):  # fmt: skip
-    best = int(accuracies(name, validation_set, first, per_kind).mean(1).argmax())
+    scores_of = accuracies(name, range(first, first + per_kind)).reshape(-1, runs, 2)
+    best = int(scores_of[..., 0].mean(1).argmax())
     members = range(first + best * runs, first + (best + 1) * runs)
-    accuracy = accuracies(name, test_set, members[0], runs)[0]
-    found[title] = SimpleNamespace(name=name, members=members, accuracy=accuracy)
+    accuracy = scores_of[best, :, 1]
+    found[title] = SimpleNamespace(members=members, accuracy=accuracy)
     print(
         f"{title:22} {trained_counts[name]} parameters, rate {rates[best]:g}, test accuracy "
         + " ".join(f"{a:.3f}" for a in accuracy)
     )
 
 # %%
+from scipy.integrate import solve_ivp
+
 test_batches = test_set.images[:480].astype(float).reshape(-1, 60, 64)
 
 
 def evaluations(member, batches, **solver):
     """Mean number of evaluations over batches, and mean distance from start to end."""
-    model = on_host(trained["HomoODE"], member)
+    model = trained_model("HomoODE", member)
     numbers, lengths = [], []
     for images in batches:
         code = model.encode(images)
@@ -614,33 +658,22 @@ for title in starts:
         ]
     )
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: evaluations of the adaptive solver. Where the solver chooses its first step, a start at zero needs many more than the learned start; with the first step given, the two need nearly the same number. Right: test accuracies of the four kinds lie within a few per cent."}}
-fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.6), width_ratios=(1.3, 1))
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Evaluations of the adaptive solver. Where the solver chooses its first step, a start at zero needs many more than the learned start; with the first step given, the two need nearly the same number."}}
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
 for title, color in starts.items():
     columns = np.concatenate([nfe[title][:, None], by_first_step[title]], 1)
     shift = 0.12 * (1 if color == "green" else -1)
-    axes[0].plot(
+    ax.plot(
         np.arange(5) + shift, columns.T, "o", color=PALETTE[color], mec="white", ms=7,
         label=[title, *[None] * (runs - 1)],
     )  # fmt: skip
-axes[0].set(xlabel="first step of the solver", ylabel="evaluations (NFE)", ylim=(0, None))
-axes[0].set_xticks(range(5), ["chosen", *map(str, first_steps)])
-axes[0].legend(loc="lower left")
-for place, (title, color) in enumerate({"NODE": "blue", "DEQ": "purple", **starts}.items()):
-    axes[1].plot(
-        np.full(runs, place),
-        found[title].accuracy,
-        "o",
-        color=PALETTE[color],
-        mec="white",
-        ms=7,
-    )
-axes[1].set(ylabel="test accuracy", xlim=(-0.6, 3.6))
-axes[1].set_xticks(range(4), ["NODE", "DEQ", "Homo,\nzero", "Homo,\nlearned"])
+ax.set(xlabel="first step of the solver", ylabel="evaluations (NFE)", ylim=(0, None))
+ax.set_xticks(range(5), ["chosen", *map(str, first_steps)])
+ax.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Left, first column: the solver chooses its first step itself, as the paper's does, and with the learned start it
+# First column: the solver chooses its first step itself, as the paper's does, and with the learned start it
 # needs far fewer evaluations. That is the paper's finding, by the paper's count. The other columns say where most of
 # the saving comes from. An adaptive solver has to guess its first step. The usual recipe {cite:p}`hairer1993solving`,
 # in SciPy, in Diffrax and in the package that the authors use, divides the size of the state by that of the slope. At
@@ -670,14 +703,42 @@ paper.report("learned-start-saves-evaluations", ratio if agree else 1.0, samples
 # ## As good as its parents?
 #
 # On ten classes of 64 pixels there is little room between models. The claim is that the HomoODE with the learned
-# start is at most one point worse than the better of DEQ and NODE, at equal size.
+# start is at most one point worse than the better of DEQ and NODE, at equal size. For the comparison to be fair, the
+# DEQ must have been solved: tests take 40 iterations, four times as many as training, and the residuals are kept.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: residuals of the trained equilibrium models over evaluations of f; those of Anderson's method fall to rounding sooner than those of plain iteration. Right: test accuracies of the four kinds lie within a few per cent."}}
+fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.6), width_ratios=(1.2, 1))
+sizes = deq_residuals[list(found["DEQ"].members)][..., -len(test_set.labels) :]
+for number, color, label in ((0, "grey", "plain iteration"), (1, "purple", "Anderson, $m=5$")):
+    every = np.moveaxis(sizes[:, number], 1, -1).reshape(-1, 40)
+    band(axes[0], np.arange(40), every, PALETTE[color], label=label)
+axes[0].axvline(iterations, color=THEORY, ls=":", label="in training")
+axes[0].set(xlabel="evaluations of $f$", ylabel=r"residual $\Vert f(z)-z\Vert$", yscale="log")
+axes[0].legend(loc="upper right")
+colors = {"NODE": "blue", "DEQ": "purple", **starts}
+for place, (title, color) in enumerate(colors.items()):
+    accuracy, style = found[title].accuracy, {"color": PALETTE[color], "mec": "white", "ms": 7}
+    axes[1].plot(np.full(runs, place), accuracy, "o", **style)
+axes[1].set(ylabel="test accuracy", xlim=(-0.6, 3.6))
+axes[1].set_xticks(range(4), ["NODE", "DEQ", "Homo,\nzero", "Homo,\nlearned"])
+plt.show()
+
+# %% [markdown]
+# Left: how far the trained DEQs are from their equilibria (median over test images and runs, in a band from the 10th
+# to the 90th percentile). Anderson's method needs fewer evaluations than plain iteration, and the more so the harder
+# an image is, as the upper edges of the bands show; the floor is single precision. Nothing keeps a trained $f$ a
+# contraction, and in some runs a few images have no equilibrium that either finds. Their share is printed, and the
+# comparison would not count if it were above 5 %. A HomoODE, whose path always arrives, is spared this question.
+# Right: the four kinds lie close together.
 
 # %%
-sizes = [trained_counts[name] for name in built]
+unsolved = np.mean(sizes[:, 1, -1] > 1e-3)
+print(f"test images with a residual above 0.001 after 40 iterations: {unsolved:.1%}")
 errors = {title: 1 - entry.accuracy for title, entry in found.items()}
 gap = errors["HomoODE, learned start"] - min(errors["NODE"].mean(), errors["DEQ"].mean())
-equal = max(sizes) <= 1.05 * min(sizes)
-paper.report("homoode-vs-deq-and-node", gap.mean() if equal else np.inf, samples=gap)
+equal = max(trained_counts.values()) <= 1.05 * min(trained_counts.values())
+fair = equal and unsolved <= 0.05
+paper.report("homoode-vs-deq-and-node", gap.mean() if fair else np.inf, samples=gap)
 
 # %% [markdown]
 # ## What differs from the paper
@@ -688,9 +749,8 @@ paper.report("homoode-vs-deq-and-node", gap.mean() if equal else np.inf, samples
 # - **The learned field is not verified to be a homotopy of any $f$.** Nothing in training asks for it. "Implied
 #   equilibrium" is a reading of the end point, in the paper as here.
 # - **Solvers.** Training takes six fixed steps of Heun's method rather than an adaptive solve at $10^{-3}$, so that all
-#   runs share one program; counts and the nested classes use fine or adaptive steps. The DEQ takes damped iterations
-#   where the paper's baselines use Broyden's or Anderson's method; evaluated with 60 iterations, twice as many as in
-#   training, it must have converged to agree.
+#   runs share one program; counts and the nested classes use fine or adaptive steps. The DEQ takes a set number of
+#   Anderson's iterations where the paper's baselines (multiscale and monotone DEQs) stop at a tolerance.
 # - **The saving.** The paper reports evaluations with and without the learned start and reads them as a shorter path.
 #   At this scale most of the saving is the solver's first step, as shown above.
 # - **Contractions.** The identities are shown for a contraction. Without one, $I - \lambda\,\partial_zf$ may become
@@ -707,6 +767,8 @@ paper.report("homoode-vs-deq-and-node", gap.mean() if equal else np.inf, samples
 # - `reprise run deep-equilibrium-homotopy -p start_rate 0.2`: a start that moves faster than the field learns; end
 #   points follow it, and accuracy suffers.
 # - `reprise run deep-equilibrium-homotopy -p steps 2000`: all kinds improve, and the differences between them shrink.
+# - `reprise sweep deep-equilibrium-homotopy -p iterations=2,5,10,25`: with few iterations the DEQ is no equilibrium in
+#   training; with many it is one, at a price, and accuracy hardly notices.
 # - In the notebook: train and test on the line with three steps instead of 8 and 100: discretised paths may cross,
 #   and what a flow cannot do need not hold.
 

@@ -27,7 +27,7 @@ class FixedPoint(NamedTuple):
     """
 
     value: Float[Array, "*batch dim"]
-    residuals: Float[Array, "iterations *batch"]
+    residuals: Float[Array, " iterations *batch"]
 
 
 def anderson(
