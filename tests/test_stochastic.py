@@ -82,11 +82,11 @@ def test_lyapunov_exponents_of_a_matrix_and_of_linear_noise():
 
 @pytest.fixture(scope="module")
 def controlled():
-    """Modules with and without a free diffusion, a path, times and increments."""
-    make = lambda free: ControlledSDE(2, 4, 6, 3, free_noise=free, rngs=nnx.Rngs(0))
+    """A module, a path, times and increments."""
     times, dw = brownian(5, 8, 4)
     path = rng.normal(size=(5, 8, 2))
-    return {free: make(free) for free in (False, True)}, *(jnp.asarray(a, jnp.float32) for a in (path, times, dw))
+    model = ControlledSDE(2, 4, 6, 3, rngs=nnx.Rngs(0))
+    return model, *(jnp.asarray(a, jnp.float32) for a in (path, times, dw))
 
 
 def written_out(model, kind, path, times, dw):
@@ -100,7 +100,7 @@ def written_out(model, kind, path, times, dw):
         if kind == "naive":
             g = np.asarray(model.noise(with_time(t, z)))
         else:
-            g = 1 / (1 + np.exp(-np.asarray(model.noise(t[None]))))
+            g = 1 / (1 + np.exp(-np.asarray(model.noise(with_time(t, np.zeros_like(z))))))
         if kind == "geometric":
             gamma = gamma * z
         if kind in ("geometric", "linear-noise"):
@@ -112,22 +112,21 @@ def written_out(model, kind, path, times, dw):
 @pytest.mark.parametrize(
     ("kind", "switches"),
     [
-        ("naive", Switches()),
+        ("naive", neural_sde.NAIVE),
         ("langevin", neural_sde.LANGEVIN),
         ("linear-noise", neural_sde.LINEAR_NOISE),
         ("geometric", neural_sde.GEOMETRIC),
     ],
 )
 def test_controlled_sde_is_the_class_that_its_switches_say(controlled, kind, switches):
-    models, path, times, dw = controlled
-    model = models[kind == "naive"]
+    model, path, times, dw = controlled
     outputs = nnx.jit(lambda model: model(switches, path, times, dw))(model)
     np.testing.assert_allclose(outputs, written_out(model, kind, path, times, dw), rtol=1e-3, atol=1e-4)
 
 
 def test_switches_cut_the_path_and_the_noise_and_can_be_mapped(controlled):
-    models, path, times, dw = controlled
-    apply, params = functional(models[False])
+    model, path, times, dw = controlled
+    apply, params = functional(model)
     table = [Switches(path=0.0), Switches(noise=0.0), neural_sde.GEOMETRIC]
     stacked = Switches(*np.array(table, np.float32).T)
     run = jax.jit(jax.vmap(lambda s, path, dw: apply(params, s, path, times, dw), (0, None, None)))
@@ -137,4 +136,4 @@ def test_switches_cut_the_path_and_the_noise_and_can_be_mapped(controlled):
     np.testing.assert_array_equal(outputs[1], no_noise[1])
     assert np.abs(outputs[1] - no_path[1]).max() > 1e-3
     assert np.abs(outputs[0] - no_noise[0]).max() > 1e-3
-    np.testing.assert_allclose(outputs[2], models[False](table[2], path, times, dw), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs[2], model(table[2], path, times, dw), rtol=1e-4, atol=1e-5)

@@ -63,10 +63,11 @@ contraction_paths = 4096  # pairs of paths that start from shifted laws
 exploding_paths = 20000  # paths of the equation that Euler's scheme cannot handle
 missing_rates = [0.3, 0.7]  # shares of values dropped from the time series
 members = 3  # data sets and initialisations for every classifier
-train_series = 512  # series to train on, of 1280; 256 validate, 512 test
-steps = 300  # Adam steps
+train_series = 512  # series to train on; 256 more validate, 512 more test
+steps = 350  # Adam steps, a multiple of 50
 learning_rate = 0.01  # Adam's, the same for all classes
-euler_steps = 20  # steps of the classifiers' equations on [0, 1]
+euler_steps = 16  # steps of the classifiers' equations on [0, 1]
+other_rates = [0.0, 0.5, 0.8, 0.9]  # shares of values dropped that appear in tests only
 
 # %%
 from concurrent.futures import ThreadPoolExecutor
@@ -77,10 +78,10 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from flax import nnx
 
 from reprise.claims import open_paper
 from reprise.dynamics import neural_sde
+from reprise.dynamics.controlled import NeuralCDE, half_step_slopes
 from reprise.dynamics.neural_sde import ControlledSDE, Switches
 from reprise.dynamics.stochastic import (
     DiagonalSDE,
@@ -90,11 +91,11 @@ from reprise.dynamics.stochastic import (
     lyapunov_exponents,
     solve_on_grid,
 )
-from reprise.networks.functional import drawn, from_vector, functional
+from reprise.networks.functional import from_vector, initialise
 from reprise.plotting import PALETTE, THEORY, use_style
 from reprise.statistics.fits import decay_rate
 from reprise.statistics.wasserstein import sliced_wasserstein
-from reprise.tasks.irregular_series import interpolate, oscillations
+from reprise.tasks.irregular_series import class_posterior, interpolate, oscillations
 from reprise.training.loop import fit
 
 use_style()
@@ -102,7 +103,8 @@ paper = open_paper("stable-neural-sde", globals())
 COLOURS = {
     "naive": PALETTE["red"],
     "no path": PALETTE["grey"],
-    "no noise": PALETTE["brown"],
+    "neural ODE": PALETTE["brown"],
+    "neural CDE": PALETTE["orange"],
     "LSDE": PALETTE["blue"],
     "LNSDE": PALETTE["green"],
     "GSDE": PALETTE["purple"],
@@ -142,31 +144,37 @@ def brownian(step, *shape):
 # 30% or 70% of the values are dropped at random, and the path $X$ is the linear interpolation of what is left.
 
 # %%
-SERIES, VALIDATION, BATCH, DIM, HIDDEN = 1280, 256, 64, 12, 20
+SERIES, HELD_OUT, DIM, HIDDEN = train_series + 768, 256, 12, 20
 euler_times = np.linspace(0, 1, euler_steps + 1, dtype=np.float32)
 
 
-def classification_data(missing, member):
-    """Interpolated series [steps, series, 2] at the Euler times, labels, and the series."""
+def classification_data(missing, member, count=SERIES):
+    """Series interpolated to the Euler times [times, series, channels], their labels, and the series themselves."""
     source = np.random.default_rng([seed, member, round(1000 * missing)])
-    series = oscillations(source, SERIES, missing=missing)
-    path = interpolate(series.times, series.values, euler_times[:-1])
+    series = oscillations(source, count, missing=missing)
+    path = interpolate(series.times, series.values, euler_times)
     return np.swapaxes(path, 0, 1).astype(np.float32), series.labels, series
 
 
-sets = [[classification_data(rate, k) for k in range(members)] for rate in missing_rates]
-drivers, labels = (np.array([[one[i] for one in row] for row in sets]) for i in (0, 1))
+def table_of_all(rates, count):
+    """Paths and labels of all members at several missing rates, [rates, members, ...], and lists of their series."""
+    sets = [[classification_data(rate, k, count) for k in range(members)] for rate in rates]
+    paths, labels = (np.array([[one[i] for one in row] for row in sets]) for i in (0, 1))
+    return paths, labels, [[one[2] for one in row] for row in sets]
+
+
+drivers, labels, data = table_of_all(missing_rates, SERIES)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "One series of each class with its remaining observations and the linear interpolation through them, at the largest missing rate."}}
 fig, axes = plt.subplots(1, 3, sharey=True, figsize=(7.6, 2.6))
-_, kind, series = sets[-1][0]
+shown = data[-1][0]
 for c, (ax, title) in enumerate(zip(axes, ("slow", "fast", "accelerating"), strict=True)):
-    k = np.flatnonzero(kind == c)[0]
+    k = np.flatnonzero(shown.labels == c)[0]
     dense = np.linspace(0, 1, 200)
-    curve = interpolate(series.times, series.values[k : k + 1], dense)[0]
+    curve = interpolate(shown.times, shown.values[k : k + 1], dense)[0]
     for channel, colour in enumerate((PALETTE["blue"], PALETTE["orange"])):
         ax.plot(dense, curve[:, channel], color=colour, alpha=0.6)
-        ax.plot(series.times, series.values[k, :, channel], "o", ms=4, color=colour)
+        ax.plot(shown.times, shown.values[k, :, channel], "o", ms=4, color=colour)
     ax.set(title=title, xlabel="time $t$")
 axes[0].set_ylabel(f"{missing_rates[-1]:.0%} missing")
 plt.show()
@@ -184,7 +192,7 @@ plt.show()
 # | LSDE | yes | no | $\sigma(t)\in(0, 1)$ |
 # | LNSDE | yes | yes | $\sigma(t)\,z$ |
 # | GSDE | yes | yes, and times $z$ | $\sigma(t)\,z$ |
-# | no noise | yes | yes | none: a neural ODE |
+# | neural ODE | yes | yes | none |
 #
 # The geometric class cannot start at zero, so it starts at $e^{h(x_0)}$ and is read out through $\log|z|$.
 #
@@ -193,72 +201,148 @@ plt.show()
 # task like this one such a model knows the first point only and must guess. Compared with it, any model with a path
 # wins, however its noise is made. To learn what the *stable form* is worth, the baseline must have the same path.
 #
-# Training: Adam, gradients clipped at norm 1, one learning rate for all; a fresh Brownian path for every series in
-# every step. Since switches are data, classes with the same networks share one compiled program. Training takes
-# longer than everything else on this page, so it runs in the background while we look at the theory.
+# There is one more rival, and it uses the path in another way. In a **neural controlled differential equation**
+# {cite:p}`kidger2020neural` the path does not enter the drift, it *drives* the state:
+#
+# $$\mathrm dz = F_\theta(z)\,\mathrm dX, \qquad X(t) = \bigl(t, x_1(t), x_2(t)\bigr),$$
+#
+# where $F_\theta(z)$, again a perceptron with 20 hidden units, is a matrix of 12 rows and 3 columns. The `NeuralCDE`
+# gets the same values at the same times, joined by a cubic spline because it needs their derivative.
+#
+# Two more numbers are needed to judge an accuracy. Guessing gives one third. And the best that *anybody* could do
+# follows from Bayes' rule: the law of the data is known, so `class_posterior` computes the probability of each class
+# given the values that are left, with the unknown initial phase integrated out.
+#
+# Training: Adam, gradients clipped at norm 1, one learning rate for all, batches of 32; a fresh Brownian path for every
+# series in every step. Since switches are data, all SDEs and the ODE share one compiled program. Training takes longer
+# than everything else on this page, so it runs in the background while we look at the theory. (Only the model without
+# a path is stopped early. What it sees is independent of the class, and it can learn nothing.)
 
 # %%
+BATCH = 32  # series in a training step
+LOOK = 50  # steps between two looks at the validation series
+LIGHT = {"xla_backend_optimization_level": 1, "xla_cpu_parallel_codegen_split_count": 1}
 noise_rng = np.random.default_rng([seed, 7])
 scale = np.float32(euler_steps**-0.5)
 standard = partial(noise_rng.standard_normal, dtype=np.float32)
 train_noise = scale * standard((members, steps, euler_steps, BATCH, DIM))
-test_noise = scale * standard((members, euler_steps, SERIES - train_series, DIM))
+test_noise = scale * standard((members, euler_steps, HELD_OUT, DIM))
 batches = noise_rng.integers(0, train_series, (members, steps, BATCH))
 optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
-held_out = slice(train_series, None)
 
 
-def trainer(free_noise):
-    """Compile the training of one kind of network: a function of the switches and of the missing rate's number."""
-    make = lambda: ControlledSDE(2, DIM, HIDDEN, 3, free_noise=free_noise, rngs=nnx.Rngs(0))
-    network, shapes = functional(nnx.eval_shape(make))
-    apply = lambda vector, *inputs: network(from_vector(shapes, vector), *inputs)
+def derivatives(paths):
+    """What a neural CDE needs of paths [times, series, 2]: the start of (t, x), then its slopes at all half steps."""
+    clock = np.broadcast_to(euler_times[:, None, None], (*paths.shape[:2], 1))
+    timed = np.concatenate([clock, paths], axis=-1)
+    each = np.broadcast_to(euler_times, (paths.shape[1], len(euler_times)))
+    slopes = half_step_slopes(each, np.swapaxes(timed, 0, 1), euler_steps)
+    return np.concatenate([timed[:1], slopes]).astype(np.float32)
 
-    def run(vector, switches, path, labels, batches, train_noise, test_noise):
+
+KINDS = {  # module; its logits for a table of the path; the table, made from the path at the Euler times
+    "SDE": (
+        lambda rngs: ControlledSDE(2, DIM, HIDDEN, 3, rngs=rngs),
+        lambda model, switches, table, dw: model(switches, table, euler_times, dw),
+        lambda paths: paths[:-1],
+    ),
+    "CDE": (
+        lambda rngs: NeuralCDE(3, DIM, HIDDEN, 3, rngs=rngs),
+        lambda model, switches, table, dw: model(table[0], table[1:]),
+        derivatives,
+    ),
+}
+
+
+def programs(kind):
+    """Compile a kind of network: functions that train it for `LOOK` steps, and that answer; and all starts."""
+    make, logits, tabulate = KINDS[kind]
+    network, params = initialise(make, np.random.default_rng([seed, 8]), members)
+    shapes = jax.tree.map(lambda leaf: leaf[0], params)
+
+    def apply(vector, *inputs):
+        return logits(partial(network, from_vector(shapes, vector)), *inputs)
+
+    def train(vector, state, switches, table, labels, batches, noise):
         def loss(vector, key, now):
             chosen, dw = now
-            logits = apply(vector, switches, path[:, chosen], euler_times, dw)
+            scores = apply(vector, switches, table[:, chosen], dw)
             return optax.softmax_cross_entropy_with_integer_labels(
-                logits, labels[chosen]
+                scores, labels[chosen]
             ).mean()
 
-        inputs = (batches, train_noise)
-        vector, history = fit(loss, vector, optimizer, jax.random.key(0), steps, inputs=inputs)
-        answers = apply(vector, switches, path[:, held_out], euler_times, test_noise).argmax(-1)
-        return answers == labels[held_out], history["loss"]
+        inputs = (batches, noise)
+        key = jax.random.key(0)
+        vector, history = fit(loss, vector, optimizer, key, LOOK, inputs=inputs, state=state)
+        return vector, history["state"]
 
-    params = drawn(shapes, np.random.default_rng([seed, 8]), (members,))
+    def answer(vector, switches, table, noise):
+        return apply(vector, switches, table, noise).argmax(-1)
+
     leaves = [leaf.reshape(members, -1) for leaf in jax.tree.leaves(params)]
-    arguments = lambda switches, rate: (
-        np.concatenate(leaves, axis=1), Switches(*map(np.float32, switches)), drivers[rate], labels[rate],
-        batches, train_noise, test_noise,
+    vector = np.concatenate(leaves, axis=1)
+    zeros = lambda leaf: np.zeros((members, *leaf.shape), leaf.dtype)
+    state = jax.tree.map(zeros, jax.eval_shape(optimizer.init, vector[0]))  # as Adam's is
+    table = np.stack([tabulate(one) for one in drivers[0]])
+    first, few = (vector, state), table[:, :, :HELD_OUT]
+    off = Switches(*map(np.float32, Switches()))
+    lower = lambda function, axes, *inputs: jax.jit(
+        jax.vmap(function, axes), compiler_options=LIGHT
+    ).lower(*inputs)
+    step = lower(
+        train, (0, 0, None, 0, 0, 0, 0), *first, off, table, labels[0], batches[:, :LOOK], train_noise[:, :LOOK]
     )  # fmt: skip
-    program = jax.jit(jax.vmap(run, (0, None, 0, 0, 0, 0, 0)))
-    compiled = program.lower(*arguments(Switches(), 0)).compile()
-    return lambda switches, rate: jax.device_get(compiled(*arguments(switches, rate)))
+    reply = lower(answer, (0, None, 0, 0), vector, off, few, test_noise)
+    return step.compile(), reply.compile(), first
+
+
+def perform(kind, switches, rate, until=steps):
+    """Train the members of one class at one missing rate.
+
+    Returns which validation series are answered right after every `LOOK` steps [looks, members, series], which test
+    series in the end, and which of the series with other gaps than in training [rates, members, series].
+    """
+    train, answer, (vector, state) = compiled[kind].result()
+    tabulate = KINDS[kind][2]
+    switches = Switches(*map(np.float32, switches))
+    table = np.stack([tabulate(one) for one in drivers[rate]])
+    right = lambda table, labels: (
+        np.asarray(answer(vector, switches, table, test_noise)) == labels
+    )
+    held_out = [slice(at, at + HELD_OUT) for at in range(train_series, SERIES, HELD_OUT)]
+    validated = []
+    for now in (slice(at, at + LOOK) for at in range(0, until, LOOK)):
+        vector, state = train(
+            vector, state, switches, table, labels[rate], batches[:, now], train_noise[:, now]
+        )
+        validated.append(right(table[:, :, held_out[0]], labels[rate][:, held_out[0]]))
+    tested = [right(table[:, :, part], labels[rate][:, part]) for part in held_out[1:]]
+    shifted = [
+        right(np.stack([tabulate(one) for one in other]), truth)
+        for other, truth in zip(other_drivers, other_labels, strict=True)
+    ]
+    return np.array(validated), np.concatenate(tested, axis=-1), np.array(shifted)
 
 
 last = len(missing_rates) - 1
 every_rate = range(len(missing_rates))
-forms = {
+other_drivers, other_labels, other_data = table_of_all(other_rates, HELD_OUT)
+stable = {
     "LSDE": neural_sde.LANGEVIN,
     "LNSDE": neural_sde.LINEAR_NOISE,
     "GSDE": neural_sde.GEOMETRIC,
 }
-jobs = [("naive", r, True, Switches()) for r in every_rate]
-jobs += [(name, r, False, form) for name, form in forms.items() for r in every_rate]
-jobs += [
-    ("no path", last, True, Switches(path=0.0)),
-    ("no noise", last, False, Switches(noise=0.0)),
-]
+classes = {
+    "naive": ("SDE", neural_sde.NAIVE),
+    **{name: ("SDE", form) for name, form in stable.items()},
+    "neural CDE": ("CDE", Switches()),
+    "neural ODE": ("SDE", neural_sde.NOISELESS),
+}
 pool = ThreadPoolExecutor(2)
-compiled = {free_noise: pool.submit(trainer, free_noise) for free_noise in (True, False)}
-outcome = {
-    (name, rate): pool.submit(
-        lambda free, *job: compiled[free].result()(*job), free, form, rate
-    )
-    for name, rate, free, form in jobs
-}  # correct answers [members, series] and losses [members, steps]
+compiled = {kind: pool.submit(programs, kind) for kind in KINDS}
+jobs = {(name, rate): (*classes[name], rate) for rate in every_rate for name in classes}
+jobs["no path", last] = ("SDE", neural_sde.NAIVE._replace(path=0.0), last, 2 * LOOK)
+outcome = {job: pool.submit(perform, *arguments) for job, arguments in jobs.items()}
 
 # %% [markdown]
 # ## Noise that stabilises
@@ -362,7 +446,7 @@ ax.plot(axis, gibbs, color=THEORY, ls="--", label=r"$\propto e^{-2U/\sigma^2}$")
 other = np.exp(-((axis**2 - 1) ** 2))
 other /= other.sum() * (axis[1] - axis[0])
 ax.plot(axis, other, color=PALETTE["grey"], ls=":", label=r"$\propto e^{-U/\sigma^2}$")
-ax.set(xlabel="state $z$", ylabel="density", xlim=(-2, 2), ylim=(0, 1.12 * gibbs.max()))
+ax.set(xlabel="state $z$", ylabel="density", xlim=(-2, 2), ylim=(0, 1.25 * gibbs.max()))
 ax.legend(loc="upper center", ncols=3)
 plt.show()
 
@@ -534,74 +618,127 @@ plt.show()
 # Now to the networks that have been training in the background.
 
 # %%
-correct, losses = ({key: job.result()[i] for key, job in outcome.items()} for i in (0, 1))
-validation = {key: right[:, :VALIDATION].mean(1) for key, right in correct.items()}
-test = {key: right[:, VALIDATION:].mean(1) for key, right in correct.items()}
+finished = {job: future.result() for job, future in outcome.items()}
+pool.shutdown()
+learning, test, shift = (
+    {job: run[i].mean(-1) for job, run in finished.items()} for i in range(3)
+)
+validation = {job: curve[-1] for job, curve in learning.items()}
 accuracy = {
-    name: np.array([test[name, r] for r in every_rate]) for name in ("naive", *forms)
+    name: np.array([test[name, r] for r in every_rate]) for name in classes
 }  # [rates, members]
-for name, values in accuracy.items():
-    drop = values[0].mean() - values[-1].mean()
-    print(
-        f"{name:>9}: test accuracy {values.mean():.3f}, lost from least to most missing {drop:.3f}"
-    )
-for name in ("no noise", "no path"):
-    print(
-        f"{name:>9}: test accuracy {test[name, last].mean():.3f} with most missing (chance: {1 / 3:.3f})"
-    )
-best = max(forms, key=lambda name: np.mean([validation[name, r] for r in every_rate]))
+bayes = lambda sets: np.array(
+    [[np.mean(class_posterior(one).argmax(1) == one.labels) for one in row] for row in sets]
+)
+ceiling, other_ceiling = bayes(data), bayes(other_data)  # [rates, members]
+print(
+    "test accuracy at      "
+    + "  ".join(f"{rate:.0%} missing  " for rate in missing_rates)
+    + "  lost"
+)
+for name, values in {**accuracy, "Bayes' rule": ceiling}.items():
+    row = "  ".join(f"{v.mean():.3f} ± {v.std() / members**0.5:.3f}" for v in values)
+    print(f"{name:>14}        {row}  {(values[0] - values[-1]).mean():.3f}")
+print("naive, no path" + " " * 23 + f"{test['no path', last].mean():.3f}")
+best = max(stable, key=lambda name: np.mean([validation[name, r] for r in every_rate]))
 gain = accuracy[best] - accuracy["naive"]
 print(f"best stable class by validation: {best}")
 paper.report("classification-under-missingness", gain.mean(), samples=gain)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: training losses of all classes at the largest missing rate fall together, the naive one a little later than Langevin and linear noise, the geometric one last. Right: test accuracies at both missing rates, all but the geometric class close together and the naive model without a path at one third."}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.7), width_ratios=(1, 1.25))
-names = ["LSDE", "LNSDE", "GSDE", "no noise", "naive"]
-window = max(steps // 15, 1)
-for i, name in enumerate(names):
-    loss = losses[name, last].mean(0)
-    smooth = loss[: steps // window * window].reshape(-1, window).mean(1)
-    left.plot(window * (np.arange(len(smooth)) + 0.5), smooth, color=COLOURS[name])
-    values = np.array([test[name, r] for r in every_rate if (name, r) in test])
-    at = np.arange(len(missing_rates))[-len(values) :] + 0.15 * (i - 2)
-    right.plot(
-        np.repeat(at, members), values.ravel(), "o", ms=4, color=COLOURS[name], alpha=0.5
-    )
-    right.plot(at, values.mean(1), "_", ms=16, mew=3, color=COLOURS[name], label=name)
-left.set(
-    xlabel="Adam step",
-    ylabel="training loss (nats)",
-    ylim=(0, None),
-    title=f"{missing_rates[-1]:.0%} missing",
-)
-right.axhline(
-    test["no path", last].mean(), color=COLOURS["no path"], ls=":", label="naive, no path"
-)
-right.set_xticks(np.arange(len(missing_rates)), [f"{rate:.0%}" for rate in missing_rates])
-right.set(xlabel="values missing", ylabel="test accuracy", ylim=(0.28, 1.02))
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: validation accuracy over Adam steps with most values missing; the neural CDE is ahead from the start and levels off first, the others rise together, the geometric class last, and the naive model without a path stays at one third. Right: test accuracies at both missing rates, close together except for the geometric class, below the dashed optimum."}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 4.2), width_ratios=(1, 1.1))
+looks = LOOK * np.arange(1, steps // LOOK + 1)
+for name in (*classes, "no path"):
+    label = "naive, no path" if name == "no path" else name
+    curve = learning[name, last].mean(1)
+    left.plot(looks[: len(curve)], curve, "o-", ms=3.5, color=COLOURS[name], label=label)
+left.plot([], [], "--", color=THEORY, label="Bayes' rule")
+left.set(xlabel="Adam step", ylabel="validation accuracy", ylim=(0.28, 1.02))
+left.set_title(f"{missing_rates[-1]:.0%} missing")
+middle = np.arange(len(missing_rates))
+for i, (name, values) in enumerate(accuracy.items()):
+    at = middle + 0.14 * (i - (len(accuracy) - 1) / 2)
+    single = at[:, None] + 0.025 * (np.arange(members) - (members - 1) / 2)
+    right.plot(single.ravel(), values.ravel(), "o", ms=4, color=COLOURS[name], alpha=0.5)
+    right.plot(at, values.mean(1), "_", ms=13, mew=3, color=COLOURS[name])
+right.hlines(ceiling.mean(1), middle - 0.45, middle + 0.45, color=THEORY, ls="--")
+right.set_xticks(middle, [f"{rate:.0%}" for rate in missing_rates])
+right.set(xlabel="values missing, in training and test", ylabel="test accuracy")
 right.grid(axis="x", visible=False)
-right.legend(ncols=2, loc="center", bbox_to_anchor=(0.5, 0.33))
+fig.legend(*left.get_legend_handles_labels(), ncols=4, loc="outside upper center")
 plt.show()
 
 # %% [markdown]
-# *Left*: training losses, means over the runs. *Right*: dots are runs, bars their means. Three things to see.
+# *Left*: how the classes learn, means over the runs, with most values missing. *Right*: accuracies in the end, for both
+# missing rates; dots are runs, bars their means, and the dashed line is what Bayes' rule achieves.
 #
 # **The path is what matters.** Without it the naive model stays at one third. With it, it answers nearly every series
 # right.
 #
-# **The stable form helps early, and then no more.** LSDE and LNSDE learn faster at first. Stop the training at 200
-# steps and the best of them is, depending on the seed, one to three points ahead of the naive model with the same
-# path. With the 300 steps of this page the naive model has caught up, and the differences are of the size of the
-# spread between runs. The claim asked for three points: *not reproduced*. The neural ODE in the same plot lies among
-# them, so that on this task noise neither helps nor hurts by much.
+# **The forms learn alike.** LSDE, LNSDE, the naive SDE and the neural ODE rise together. Halfway one of them may be
+# ahead by several points (which one depends on the seed; the naive model is seldom the first), and a comparison that
+# stops there finds a gain. In the end the best stable class is ahead by about one point on average, which is the size
+# of the spread between runs. The claim asked for three: *not reproduced*. Nor does the accuracy that is lost from the
+# smaller to the larger missing rate differ by more. And a neural ODE, with no noise at all, does as well: on this task
+# noise neither helps nor hurts by much.
+#
+# **Is there room for three points?** Not at 30%: there the naive model is within a point or two of the optimum, so that
+# an average of three over both rates takes some five at 70%. There the room exists. Bayes' rule makes hardly a mistake,
+# and all models leave some 4% of the series unsolved, or more. The room is not filled.
 #
 # **The geometric class is the slowest to train.** Its state starts as an exponential of the data, and a drift that is
-# multiplied by $z$ has gradients that grow with it. In the same number of steps it gets least far, and it tends to
-# lose most when values go missing.
+# multiplied by $z$ has gradients that grow with it. In the same number of steps it gets least far.
+#
+# **The neural CDE is the quickest, and levels off first.** It is driven by *increments* of the path. How fast the phase
+# moves, which is all that tells the classes apart, is given to it, where an SDE has to learn to compare. But increments
+# are also where noise counts most, and with few values left it ends below the rest.
 #
 # Note that the naive model has not exploded here. Its perceptrons grow linearly at most, the equation is short, and
-# gradients are clipped; the danger that the previous section shows needs coefficients that grow faster, or longer
-# times.
+# gradients are clipped; the danger that the section before shows needs coefficients that grow faster, or longer times.
+#
+# So far the gaps in the test are like those in training. The paper's theorem is about the other case, inputs whose law
+# has *shifted*. So the models trained at the largest missing rate now answer series with more and with fewer gaps than
+# they have ever seen.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Left: accuracy of models trained with seventy percent missing against the missing rate in the test; level below seventy percent, then falling steeply for all classes, far below the dashed optimum. Right: differences to the naive model, within a few points of zero."}}
+fig, (left, right) = plt.subplots(1, 2, figsize=(8.4, 4.2))
+rates = np.array([*other_rates, missing_rates[-1]])
+order = np.argsort(rates)
+over = {
+    name: np.concatenate([shift[name, last], test[name, last][None]])[order] for name in classes
+}
+percent = 100 * rates[order]
+for name, values in over.items():
+    left.plot(percent, values.mean(1), "o-", ms=4, color=COLOURS[name], label=name)
+    if name in ("LSDE", "LNSDE", "neural ODE"):
+        more = 100 * (values - over["naive"])
+        error = more.std(1, ddof=1) / members**0.5
+        nudged = percent + {"LSDE": -0.8, "LNSDE": 0, "neural ODE": 0.8}[name]
+        right.errorbar(nudged, more.mean(1), error, marker="o", ms=4, color=COLOURS[name])
+best_possible = np.concatenate([other_ceiling, ceiling[-1:]])[order].mean(1)
+left.plot(percent, best_possible, "--", color=THEORY, label="Bayes' rule")
+left.set(xlabel="values missing in the test (%)", ylabel="test accuracy")
+left.set_title(f"trained with {missing_rates[-1]:.0%} missing")
+right.axhline(0, color=COLOURS["naive"])
+right.axhline(3, color=THEORY, ls=":", lw=1.2, label="gain that the claim asks for")
+right.margins(y=0.15)
+right.legend(loc="upper left")
+right.set(xlabel="values missing in the test (%)", ylabel="accuracy above naive (points)")
+fig.legend(*left.get_legend_handles_labels(), ncols=4, loc="outside upper center")
+plt.show()
+
+# %% [markdown]
+# *Left*: with fewer gaps than in training nearly all is well. (The neural CDE is the exception. Its path has become
+# rougher, as every noisy value that is no longer missing adds a kink, and with the path its derivative.) With more gaps
+# all fall steeply, to about one half, where Bayes' rule is still right more than nine times out of ten. That is what
+# interpolation and training on one rate cost, and no form of noise makes up for it.
+#
+# *Right*: what the stable forms are worth, run by run against the naive model on the same data (means and standard
+# errors of three runs, so that two of these from zero is no rarity). No pattern repeats from seed to seed, neither
+# where gaps are few nor, as the theorem might suggest, where they are many. Training with 80% and 90% missing, where there is
+# more room still, brings none out either (see below).
+#
+# What this page can confirm of the paper's comparison is the large difference, between models with a path and without.
 #
 # ## What differs from the paper
 #
@@ -609,10 +746,11 @@ plt.show()
 #   (an ablation there looks at the path separately). Ours has it, so that the comparison is of the forms alone.
 # - **Data.** One family of synthetic series stands in for 30 archives of recorded ones, and two missing rates for
 #   four. With three runs a cell the means are known to about one point.
-# - **Tuning.** All models share one learning rate and 200 steps. The paper searches over sizes and rates for each
-#   data set and trains with early stopping. A gain that shows up in the speed of training could look like one in
-#   accuracy there, or here.
-# - **Interpolation** is linear here, cubic Hermite or spline in the paper.
+# - **Tuning.** All models share one learning rate and 350 steps of 32 series. The paper searches over sizes and rates
+#   for each data set and trains with early stopping. A gain that shows up in the speed of training could look like one
+#   in accuracy there, or here.
+# - **Interpolation** is linear here, cubic Hermite or spline in the paper. Our neural CDE follows the spline through
+#   the values that the other models see, and is solved by the classical Runge-Kutta method in as many steps.
 # - **The theorem's constants** are not tested, only its exponential factor, and that for given potentials. Nothing
 #   forces a *trained* $\gamma$ to be the gradient of a convex potential: the guarantee speaks about the class under
 #   further assumptions.
@@ -622,11 +760,11 @@ plt.show()
 #
 # ## Things to try
 #
-# - `reprise sweep stable-neural-sde -p steps=100,200,300,600`: how the gain in the last claim comes and goes while
-#   the classes learn.
-# - `reprise sweep stable-neural-sde -p seed=0..9 -p steps=200,300`: how far that gain scatters.
-# - `reprise run stable-neural-sde -p missing_rates "[0.1, 0.5, 0.9]"`: other gaps. At 90% four values a channel
-#   remain.
+# - `reprise sweep stable-neural-sde -p steps=100,150,300,600 -p seed=0..4`: how the gain in the last claim comes and
+#   goes while the classes learn, and how it scatters.
+# - `reprise run stable-neural-sde -p missing_rates "[0.8, 0.9]"`: training where there is more room. At 90% four values
+#   a channel remain.
+# - `reprise run stable-neural-sde -p train_series 128`: less data to learn from.
 # - `reprise run stable-neural-sde -p sigmas "[1.0, 3.0, 4.0]"`: at $\sigma = 4$ Euler's exponent is off by more than
 #   0.1 and the first claim fails. The equation is still what the theory says; the step is too long for it.
 # - `reprise sweep stable-neural-sde -p euler_steps=10,20,60`: the same classifiers on coarser and finer grids.

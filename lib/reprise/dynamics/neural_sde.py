@@ -24,6 +24,7 @@ class Switches(NamedTuple):
         noise: there is noise at all.
         noise_times_state: the diffusion is multiplied by $z$.
         drift_times_state: the drift is multiplied by $z$; the state starts at $e^h$ and is read out as $\log|z|$.
+        free_noise: the diffusion is an unrestricted function $g(t,z)$ and not $\sigma(t)\in(0,1)$.
     """
 
     path: float = 1.0
@@ -31,11 +32,14 @@ class Switches(NamedTuple):
     noise: float = 1.0
     noise_times_state: float = 0.0
     drift_times_state: float = 0.0
+    free_noise: float = 0.0
 
 
+NAIVE = Switches(free_noise=1.0)
 LANGEVIN = Switches(time=0.0)
 LINEAR_NOISE = Switches(noise_times_state=1.0)
 GEOMETRIC = Switches(noise_times_state=1.0, drift_times_state=1.0)
+NOISELESS = Switches(noise=0.0)
 
 
 class ControlledSDE(nnx.Module):
@@ -47,28 +51,24 @@ class ControlledSDE(nnx.Module):
     $$\mathrm dz=\gamma(\bar z)\,\mathrm dt+\sigma(t)\,\mathrm dW,\quad
     \mathrm dz=\gamma(t,\bar z)\,\mathrm dt+\sigma(t)z\,\mathrm dW,\quad
     \mathrm dz/z=\gamma(t,\bar z)\,\mathrm dt+\sigma(t)\,\mathrm dW ;$$
-    with ``free_noise`` and `Switches` as they are by default it is the naive
-    $\mathrm dz=\gamma(t,\bar z)\,\mathrm dt+g(t,z)\,\mathrm dW$. $h$ and the readout are affine; $\gamma$, $\sigma$
-    or $g$, and $\zeta$ are perceptrons with one hidden layer (SiLU); $\zeta$ ends in $\tanh$, $\sigma$ in a sigmoid.
+    `NAIVE` makes it $\mathrm dz=\gamma(t,\bar z)\,\mathrm dt+g(t,z)\,\mathrm dW$, and without noise it is a neural ODE.
+    $h$ and the readout are affine; $\gamma$, $\zeta$ and $\sigma$ or $g$ are perceptrons with one hidden layer (SiLU);
+    $\zeta$ ends in $\tanh$, and $\sigma$ is $g$ with its inputs $z$ set to zero, in a sigmoid.
 
     Args:
         channels: number of components of the path.
         dim: number of components of the state.
         hidden: width of the hidden layers.
         outputs: number of outputs.
-        free_noise: whether the diffusion is an unrestricted perceptron of $t$ and $z$.
         rngs: NNX random streams (``params``).
     """
 
-    def __init__(
-        self, channels: int, dim: int, hidden: int, outputs: int, *, free_noise: bool = False, rngs: nnx.Rngs
-    ):  # fmt: skip
+    def __init__(self, channels: int, dim: int, hidden: int, outputs: int, *, rngs: nnx.Rngs):
         make = lambda *widths: MLP(widths, activation=jax.nn.silu, rngs=rngs)
-        self.free_noise = free_noise
         self.start = Dense(channels, dim, rngs=rngs)
         self.mix = make(dim + channels + 1, hidden, dim)
         self.slope = make(dim + 1, hidden, dim)
-        self.noise = make(dim + 1 if free_noise else 1, hidden, dim)
+        self.noise = make(dim + 1, hidden, dim)
         self.readout = Dense(dim, outputs, rngs=rngs)
 
     def equation(self, switches: Switches) -> DiagonalSDE:
@@ -83,10 +83,8 @@ class ControlledSDE(nnx.Module):
             return gamma * times_state(switches.drift_times_state, z)
 
         def diffusion(t, z, x):
-            if self.free_noise:
-                level = self.noise(jnp.concatenate([z, clock(t, z)], axis=-1))
-            else:
-                level = jax.nn.sigmoid(self.noise(jnp.reshape(t, 1)))
+            level = self.noise(jnp.concatenate([switches.free_noise * z, clock(t, z)], axis=-1))
+            level = jnp.where(switches.free_noise > 0, level, jax.nn.sigmoid(level))
             return switches.noise * level * times_state(switches.noise_times_state, z)
 
         return DiagonalSDE(drift, diffusion)
