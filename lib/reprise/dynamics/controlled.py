@@ -57,8 +57,7 @@ class NeuralCDE(nnx.Module):
         stages = (2 * np.arange(steps)[:, None] + np.array([0, 1, 1, 2])).ravel()
         every = lambda *four: np.tile(np.asarray(four, slopes.dtype), steps)
 
-        # The classical Runge-Kutta method one stage after another, which is a quarter of the code to compile that one step
-        # after another would be.
+        # The classical Runge-Kutta method, stage after stage: a quarter of the code to compile of step after step.
         def stage(carry, now):
             (z, rise, total), (dx, ahead, weight, last) = carry, now
             rise = self.slope(z + ahead * rise, dx) / steps
