@@ -68,13 +68,13 @@
 # since every factor has norm at most 1. That is safe but generous: what has to be beaten is only the growth *on
 # average*, for which $\alpha\approx1-e^{-\lambda}$ is enough ($\lambda$ per step).
 #
-# The two ends of the scale are old methods. $\alpha=0$ is plain backpropagation through time: the model runs freely from
-# the first data point. $\alpha=1$ is complete teacher forcing {cite:p}`williams1989learning`: every step starts on the
-# data, no error is ever passed on, and training is a regression of $\bar z_{t+1}$ on $\bar z_t$. The mixture of both
-# was proposed early on to get recurrent networks through bifurcations {cite:p}`doya1992bifurcations`.
-# A third method is **sparse teacher forcing** {cite:p}`mikhaeil2022on`, which resets the state to the data
-# every $\tau$ steps, with $\tau=\ln2/\lambda$ the time in which errors double. In this notation it is a sequence
-# $\alpha_t$ of zeros and ones.
+# The two ends of the scale are old methods. $\alpha=0$ is plain backpropagation through time: the model runs freely
+# from the first data point. $\alpha=1$ is complete teacher forcing {cite:p}`williams1989learning`: every step starts on
+# the data, no error is ever passed on, and training is a regression of $\bar z_{t+1}$ on $\bar z_t$. The mixture of
+# both was proposed early on to get recurrent networks through bifurcations {cite:p}`doya1992bifurcations`. A third
+# method is **sparse teacher forcing** {cite:p}`mikhaeil2022on`, which resets the state to the data every $\tau$ steps,
+# with $\tau=\ln2/\lambda$ the time in which errors double. In this notation it is a sequence $\alpha_t$ of zeros and
+# ones.
 
 # %% tags=["parameters"]
 seed = 0  # all randomness derives from it
@@ -275,9 +275,9 @@ with ThreadPoolExecutor(
 #
 # $$D_{stsp}=\sum_{\text{cells }i}p_i\ln\frac{p_i}{q_i}\qquad(p\text{ true},\ q\text{ generated}),$$
 #
-# with $10^{-6}$ added to every share, and points outside counted in the nearest cell. An orbit that runs away or settles
-# on a fixed point misses nearly all cells, and scores badly. $D_H$ is the **Hellinger distance** between smoothed power
-# spectra, which is blind to where but sees how fast.
+# with $10^{-6}$ added to every share, and points outside counted in the nearest cell. An orbit that runs away or
+# settles on a fixed point misses nearly all cells, and scores badly. $D_H$ is the **Hellinger distance** between
+# smoothed power spectra, which is blind to where but sees how fast.
 
 # %%
 orbits = {name: run[2] for name, run in runs.items()}
@@ -359,9 +359,10 @@ axes[1].legend(loc="upper center")
 plt.show()
 
 # %% [markdown]
-# One point per model, the line through the medians. Both measures have their minimum inside, and the dotted line, what
-# two orbits of the true system differ by, is not far below. For the claim we take the better of the candidate strengths,
-# and divide its median by the better of the two ends.
+# One point per model, the line through the medians. Both measures have their minimum inside. (The dotted line is what
+# two orbits of the true system differ by, the best that a perfect copy could score; the best of these small, briefly
+# trained models stay above it by a factor of a few.) For the claim we take the better of the candidate strengths, and
+# divide its median by the better of the two ends.
 
 # %%
 ends = np.stack([divergence["0"], divergence["1"]])
@@ -371,11 +372,11 @@ paper.report("interior-alpha-best", ratio, samples=divergence[best_name] / ends.
 # %% [markdown]
 # ## The damping, in trained models
 #
-# Now the mathematics, on a model that has learned the system. We take the one with the lowest $D_{stsp}$ on the held-out
-# orbit, whichever way it was trained. First the identity: reverse-mode differentiation through 100 forced steps, from
-# $z_0$ to every $z_T$, knows nothing of products of Jacobians. Its logarithm of norm must be
-# $T\ln(1-\alpha)+\ln\lVert\tilde J_{T-1}\cdots\tilde J_0\rVert$, with Jacobians taken at the same forced states, in double
-# precision.
+# Now the mathematics, on a model that has learned the system. We take the one with the lowest $D_{stsp}$ on the
+# held-out orbit, whichever way it was trained. First the identity: reverse-mode differentiation through 100 forced
+# steps, from $z_0$ to every $z_T$, knows nothing of products of Jacobians. Its logarithm of norm must be
+# $T\ln(1-\alpha)+\ln\lVert\tilde J_{T-1}\cdots\tilde J_0\rVert$, with Jacobians taken at the same forced states, in
+# double precision.
 
 # %%
 chosen = {
@@ -423,10 +424,10 @@ with jax.enable_x64(True):
 paper.report("jacobian-damping-identity", max(errors), samples=errors)
 
 # %% [markdown]
-# Then the bound. The forced states depend on $\alpha$, so $\tilde\sigma_{\max}$ is taken over the states of twelve strengths,
-# each along eight stretches of 2000 clean test points, and gives $\alpha^*$. At this strength we follow the damped
-# product over all 2000 steps; the criterion asks for at most 1 everywhere, and that the undamped one ($\alpha=0$, the
-# model running freely) explodes.
+# Then the bound. The forced states depend on $\alpha$, so $\tilde\sigma_{\max}$ is taken over the states of twelve
+# strengths, each along eight stretches of 2000 clean test points, and gives $\alpha^*$. At this strength we follow the
+# damped product over all 2000 steps; the criterion asks for at most 1 everywhere, and that the undamped one
+# ($\alpha=0$, the model running freely) explodes.
 
 # %%
 norms = {
@@ -452,7 +453,7 @@ paper.report(
 )
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Logarithm of the norm of gradients over up to 300 steps. Undamped it climbs along the Lyapunov slope; at the strength of the theorem it falls steeply; at intermediate strengths it falls more slowly."}}
-fig, ax = plt.subplots()
+fig, ax = plt.subplots(figsize=(7.2, 3.9))
 upto = np.arange(1, 301)
 tones = ("grey", "cyan", "green", "blue")
 for a, tone in zip(shown_strengths, tones, strict=True):
@@ -465,25 +466,25 @@ ax.plot(
     exponent * dt * upto,
     color=THEORY,
     ls="--",
-    label=r"$e^{\lambda t}$ of the Lorenz system",
+    label=r"$e^{\lambda t}$, Lorenz system",
 )
 ax.axhline(0, color=THEORY, lw=0.8)
 ax.set(
     xlabel="steps $t-r$", ylabel=r"$\ln\,\Vert\partial z_t/\partial z_r\Vert$", ylim=(-60, 25)
 )
-ax.legend(loc="lower center")
+fig.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
 # Eight stretches for each strength, and their mean. The free model's gradients grow like those of the system it has
-# learned, along the dashed line. A twelfth of forcing is more than $1-e^{-\lambda}$ and already turns growth into decay;
-# at $\alpha^*$ the gradient forgets within a dozen steps.
+# learned, along the dashed line. A twelfth of forcing is more than $1-e^{-\lambda}$ and already turns growth into
+# decay; at $\alpha^*$ the gradient forgets within a dozen steps.
 #
-# That is the trade. The forcing that bounds *every* factor also shortens the model's memory of its own errors to
-# about $1/\alpha$ steps. The smallest forcing that tames the *product* keeps a long memory but leaves transient growth. The paper's adaptive rule estimates the
-# geometric mean of the norms along each training sequence (an upper bound on the growth of the product, printed above
-# for our model) and takes the worst of a batch, which lies between the two. It starts from strong forcing and
-# lets go slowly.
+# That is the trade. The forcing that bounds *every* factor also shortens the model's memory of its own errors to about
+# $1/\alpha$ steps. The smallest forcing that tames the *product* keeps a long memory but leaves transient growth. The
+# paper's adaptive rule estimates the geometric mean of the norms along each training sequence (an upper bound on the
+# growth of the product, printed above for our model) and takes the worst of a batch, which lies between the two. It
+# starts from strong forcing and lets go slowly.
 #
 # There is another way to read $(1-\alpha)\tilde J$. It is also what multiplies the *distance* between two copies of the
 # model that are driven by the same data, from step to step. Bounded gradients mean that the data **synchronise** the
@@ -519,39 +520,44 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The $z$ coordinate of the Lorenz system circles either wing about four times in three time units, hence the peak near 1.3. The model trained with intermediate forcing
-# follows the spectrum over several orders of magnitude. The measured exponent comes out somewhat too large more often than too small:
-# the models learn from noisy data, and part of that noise ends as sensitivity.
+# The $z$ coordinate of the Lorenz system circles either wing about four times in three time units, hence the peak near
+# 1.3. The model trained with intermediate forcing follows the spectrum over several orders of magnitude. The measured
+# exponent comes out somewhat too large more often than too small: the models learn from noisy data, and part of that
+# noise ends as sensitivity.
 #
 # ## What differs from the paper
 #
 # - **Data.** The paper's benchmarks are Lorenz-63, a 20-dimensional Lorenz-96 system, and its headline, human
-#   electrocardiograms and electroencephalograms. Here it is Lorenz-63 alone, with all components observed: no recordings are at hand, and with partial
-#   observation $\bar z_t$ comes from inverting an observation model that is trained as well.
-# - **Length of training.** 2000 steps on sequences of 30, where the paper takes 250 000 on sequences of 200. With that much
-#   training and clean data, strengths near $1-e^{-\lambda}$ and the adaptive rule win. Within 2000 steps strong forcing learns
-#   much faster, which is why the candidates lie where they lie.
+#   electrocardiograms and electroencephalograms. Here it is Lorenz-63 alone, with all components observed: no
+#   recordings are at hand, and with partial observation $\bar z_t$ comes from inverting an observation model that is
+#   trained as well.
+# - **Length of training.** 2000 steps on sequences of 30, where the paper takes 250 000 on sequences of 200. With that
+#   much training and clean data, strengths near $1-e^{-\lambda}$ and the adaptive rule win. Within 2000 steps strong
+#   forcing learns much faster, which is why the candidates lie where they lie.
 # - **The comparison needs the noise.** With clean data and a long training, complete forcing is a regression without
 #   bias, and comes close to the best. Here, as in the paper's noisy series, it is not.
-# - **The strength is fixed**, not annealed; the adaptive rule is only evaluated, once, on the trained model. Adam replaces RAdam.
-# - **$D_{stsp}$** is smoothed by adding to shares rather than to counts, and uses $20^3$ cells. Numbers can be compared within this page, not
-#   with the paper's tables.
+# - **The strength is fixed**, not annealed; the adaptive rule is only evaluated, once, on the trained model. Adam
+#   replaces RAdam.
+# - **$D_{stsp}$** is smoothed by adding to shares rather than to counts, and uses $20^3$ cells. Numbers can be compared
+#   within this page, not with the paper's tables.
 # - The bound is checked along orbits of one model. It is a theorem for any; what the experiment adds is that $\alpha^*$
 #   computed from twelve orbits is enough on the others.
 #
-# Most other pages of this part learn equations in continuous time: {doc}`neural-differential-equations` introduces them and their
-# gradients, {doc}`opening-the-blackbox` keeps their solvers quick, and {doc}`stable-neural-sde` makes sure that they forget
-# perturbations, the opposite of chaos.
+# Most other pages of this part learn equations in continuous time: {doc}`neural-differential-equations` introduces them
+# and their gradients, {doc}`opening-the-blackbox` keeps their solvers quick, and {doc}`stable-neural-sde` makes sure
+# that they forget perturbations, the opposite of chaos.
 #
 # ## Things to try
 #
-# - `reprise run generalized-teacher-forcing -p noise 0.0`: complete forcing catches up, and the claim about the interior optimum may fail.
-# - `reprise run generalized-teacher-forcing -p candidates 0.05,0.1`: close to $1-e^{-\lambda}=0.044$. Too little for this length
-#   of training; add `-p steps 20000` and patience.
-# - `reprise run generalized-teacher-forcing -p clipped True`: the bounded variant, whose orbits cannot run away. It learns more slowly.
+# - `reprise run generalized-teacher-forcing -p noise 0.0`: complete forcing catches up, and the claim about the
+#   interior optimum may fail.
+# - `reprise run generalized-teacher-forcing -p candidates 0.05,0.1`: close to $1-e^{-\lambda}=0.044$. Too little for
+#   this length of training; add `-p steps 20000` and patience.
+# - `reprise run generalized-teacher-forcing -p clipped True`: the bounded variant, whose orbits cannot run away. It
+#   learns more slowly.
 # - `reprise run generalized-teacher-forcing -p hidden 15`: how few pieces can a butterfly be made of?
-# - `reprise sweep generalized-teacher-forcing -p seed=0..4 -p sequence=10,30,60`: longer sequences make plain backpropagation
-#   worse and hardly change the forced models, whose gradients forget in any case.
+# - `reprise sweep generalized-teacher-forcing -p seed=0..4 -p sequence=10,30,60`: longer sequences make plain
+#   backpropagation worse and hardly change the forced models, whose gradients forget in any case.
 
 # %%
 paper.verdicts()
