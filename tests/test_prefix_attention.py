@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reprise.kernels.empirical import jacobian_ntk
 from reprise.networks.prefix_attention import (
     Summary,
     compressed_attention,
     elu_features,
     prefix_attention,
     softmax_readout,
+    softmax_readout_limit,
     summarise,
     taylor_features,
 )
@@ -96,3 +98,28 @@ def test_softmax_readout_by_loops():
         e = np.exp(w @ query)
         expected = math.sqrt(6) * sum(a[r] * e[r] / e.sum() * w[r] for r in range(6))
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_the_limit_of_the_readout_kernel_by_quadrature_and_by_a_long_prefix():
+    std, x = 0.7, np.array([[0.6, 0.8], [-1.0, 0.0], [0.0, 0.5]])
+    limit = np.asarray(softmax_readout_limit(jnp.asarray(x), std))
+    # The gradient of output a in w, at weight e^{w.x} / E e^{w.x}, where signs of both kinds cancel the normaliser's.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    w = std * np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    share = np.exp(w @ x.T)
+    share = share / (weights @ share)
+    gradient = share[..., None, None] * (np.eye(2) + np.einsum("ra,nc->rnac", w, x))
+    np.testing.assert_allclose(limit, np.einsum("r,rnac,rmbc->nmab", weights, gradient, gradient), rtol=1e-5, atol=1e-6)
+
+    signs, rng = np.tile([1.0, -1.0], 10_000), np.random.default_rng(3)
+    prefix = std * rng.normal(size=(20_000, 2))
+
+    def away(signs):
+        found = jacobian_ntk(
+            lambda w, x: softmax_readout(w, signs, x), jnp.asarray(prefix), jnp.asarray(x), outputs="all"
+        )
+        return np.linalg.norm(found - limit) / np.linalg.norm(limit)
+
+    assert away(signs) < 0.05
+    assert away(np.abs(signs)) > 0.2  # with signs of one kind the normaliser's gradient stays

@@ -167,3 +167,28 @@ def softmax_readout(
     """
     shares = jax.nn.softmax(queries @ prefix.T, -1)
     return len(prefix) ** 0.5 * (shares * signs) @ prefix
+
+
+def softmax_readout_limit(queries: Float[Array, "n d"], std: float) -> Float[Array, "n n d d"]:
+    r"""The tangent kernel of `softmax_readout` as the prefix grows, from $w_r\sim N(0, s^2I)$ and balanced signs.
+
+    $$H_{ij} = e^{s^2x_i^\top x_j}\bigl[(1 + s^2x_i^\top x_j)\,I + \mu x_i^\top + x_j\mu^\top
+        + (x_i^\top x_j)\,\mu\mu^\top\bigr], \qquad \mu = s^2(x_i + x_j).$$
+
+    The gradient of $F_a(x_i)$ in $w_r$ is $\sqrt m\,p_r\,[a_r(e_a + w_{ra}x_i) - x_iF_a/\sqrt m]$ with the share $p_r$.
+    $F/\sqrt m$ vanishes if there are as many signs of one kind as of the other. The sum over $r$ becomes a mean over
+    $w$, in which the shares' exponentials shift the Gaussian to the mean $\mu$. Derived here; constant kernels are what
+    the convergence theorem of Liang et al. 2024 rests on. The layout is that of
+    `reprise.kernels.empirical.jacobian_ntk` for all outputs.
+
+    Args:
+        queries: $x$, one a row.
+        std: $s$.
+    """
+    inner = std**2 * jnp.matmul(queries, queries.T, precision="highest")
+    mean = std**2 * (queries[:, None] + queries)
+    outer = lambda a, b: a[..., :, None] * b[..., None, :]
+    rows, columns = queries[:, None] + 0 * mean, queries[None] + 0 * mean
+    unit = (1 + inner)[..., None, None] * jnp.eye(queries.shape[1], dtype=queries.dtype)
+    square = (inner / std**2)[..., None, None] * outer(mean, mean)
+    return jnp.exp(inner)[..., None, None] * (unit + outer(mean, rows) + outer(columns, mean) + square)
