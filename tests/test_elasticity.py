@@ -18,6 +18,8 @@ from reprise.dynamics.elasticity import (
     neo_hookean,
     padded,
     saint_venant_kirchhoff,
+    separable,
+    spline_law,
 )
 from reprise.numerics.plane_matrices import cofactor, determinant, polar, rotation
 
@@ -122,3 +124,47 @@ def test_padding_changes_nothing_and_observed_states_replace_computed_ones():
     wrong_start = run(BODY, BODY.rest, 0 * velocities, (restart, before, speeds))
     np.testing.assert_allclose(wrong_start[4:], whole[4:], atol=1e-12)
     assert np.abs(wrong_start[:4] - whole[:4]).max() > 1e-3
+
+
+def test_neo_hookean_and_saint_venant_kirchhoff_without_lambda_are_separable():
+    f = np.concatenate([matrices(40), np.eye(2)[None], 1.1 * np.eye(2)[None]])
+
+    @jax.jit
+    def pairs(f):
+        rubber = separable(f, lambda s: 0.7 * (s - 1 / s), lambda j: 1.3 * jnp.log(j) / j), neo_hookean(f, 0.7, 1.3)
+        cubic = separable(f, lambda s: 0.7 * (s**3 - s), jnp.zeros_like), saint_venant_kirchhoff(f, 0.7, 0.0)
+        return rubber, cubic
+
+    for found, expected in pairs(f):
+        np.testing.assert_allclose(found, expected, atol=1e-13)
+
+
+def test_spline_laws_turn_with_the_body_rest_without_stress_and_have_an_energy():
+    rng = np.random.default_rng(4)
+    along, volume = rng.normal(size=(2, 9))
+    law = lambda f: spline_law(f, along, volume)
+    f, turns = matrices(40), np.asarray(rotation(rng.uniform(-np.pi, np.pi, 40)))
+    stress, turned, before, rigid = np.split(jax.jit(law)(np.concatenate([f, turns @ f, f @ turns, turns])), 4)
+    np.testing.assert_allclose(turned, turns @ stress, atol=1e-12)
+    np.testing.assert_allclose(before, stress @ turns, atol=1e-12)  # isotropic
+    np.testing.assert_allclose(rigid, 0, atol=1e-12)
+    # A stress that has an energy has a symmetric derivative, also where the stretches coincide.
+    tangent = jax.jit(jax.vmap(jax.jacfwd(law)))(np.concatenate([f[:5], np.eye(2)[None]])).reshape(-1, 4, 4)
+    np.testing.assert_allclose(tangent, tangent.swapaxes(1, 2), atol=1e-6)
+
+
+def test_a_law_in_the_span_of_splines_is_recovered_from_its_stresses():
+    """Cubic e' and linear w' are splines: least squares on stresses finds a law that agrees on other deformations."""
+    count = 8
+    truth = lambda f: separable(f, lambda s: 0.7 * (s**3 - s), lambda j: 1.3 * (j - 1))
+
+    @jax.jit
+    def evaluate(f, units):
+        # The law is linear in its coefficients: the design is its value for every unit vector.
+        return jax.vmap(lambda c: spline_law(f, c[:count], c[count:], 0.0, 3.5))(units), truth(f)
+
+    found = [evaluate(matrices(200, seed), np.eye(2 * count)) for seed in (0, 1)]
+    (design, stress), (other, expected) = (
+        (np.reshape(units, (2 * count, -1)).T, np.ravel(truth)) for units, truth in found
+    )
+    np.testing.assert_allclose(other @ np.linalg.lstsq(design, stress)[0], expected, atol=1e-9)

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from reprise.numerics.plane_matrices import cofactor, determinant
+from reprise.numerics.plane_matrices import cofactor, determinant, polar
+from reprise.numerics.splines import cubic_b_splines
 
 Law = Callable[[Float[Array, "*batch 2 2"]], Float[Array, "*batch 2 2"]]
 
@@ -87,17 +88,19 @@ def mesh_edges(body: Body) -> tuple[Int[np.ndarray, " edges"], Int[np.ndarray, "
     return both[:, 0], both[:, 1]
 
 
-def deformation_gradients(body: Body, positions: Float[Array, "nodes 2"]) -> Float[Array, "triangles 2 2"]:
+def deformation_gradients(
+    body: Body, positions: Float[Array, "*batch nodes 2"]
+) -> Float[Array, "*batch triangles 2 2"]:
     r"""$F_{ij} = \sum_n x_{n,i}\,\partial_j N_n$ in every triangle, with $N_n$ the hat function of node $n$."""
-    return jnp.einsum("tnj,ni->tij", body.gradient, positions)
+    return jnp.einsum("tnj,...ni->...tij", body.gradient, positions)
 
 
-def elastic_forces(body: Body, stresses: Float[Array, "triangles 2 2"]) -> Float[Array, "nodes 2"]:
+def elastic_forces(body: Body, stresses: Float[Array, "*batch triangles 2 2"]) -> Float[Array, "*batch nodes 2"]:
     r"""Force on every node, $f_n = -\sum_t A_t\,P_t\,\nabla N_n$; minus the derivative of the energy if $P$ has one."""
-    return -jnp.einsum("t,tij,tnj->ni", body.areas, stresses, body.gradient)
+    return -jnp.einsum("t,...tij,tnj->...ni", body.areas, stresses, body.gradient)
 
 
-def elastic_acceleration(law: Law) -> Callable[[Body, Array, Array], Float[Array, "nodes 2"]]:
+def elastic_acceleration(law: Law) -> Callable[[Body, Array, Array], Float[Array, "*batch nodes 2"]]:
     """Acceleration of every node under a stress law $P(F)$, as `motion` wants it."""
 
     def acceleration(body, positions, velocities):
@@ -107,16 +110,16 @@ def elastic_acceleration(law: Law) -> Callable[[Body, Array, Array], Float[Array
 
 
 def motion(
-    acceleration: Callable[[Body, Array, Array], Float[Array, "nodes 2"]],
+    acceleration: Callable[[Body, Array, Array], Float[Array, "*batch nodes 2"]],
     body: Body,
-    positions: Float[Array, "nodes 2"],
-    velocities: Float[Array, "nodes 2"],
+    positions: Float[Array, "*batch nodes 2"],
+    velocities: Float[Array, "*batch nodes 2"],
     *,
     dt: float,
     steps: int,
     damping: float = 0.0,
     observed: tuple[Bool[Array, " steps"], Float[Array, "steps nodes 2"], Float[Array, "steps nodes 2"]] | None = None,
-) -> Float[Array, "steps nodes 2"]:
+) -> Float[Array, "steps *batch nodes 2"]:
     r"""Positions after every step of symplectic Euler,
     $v \leftarrow (1 - c\,\Delta t)(v + \Delta t\,a(x, v))$, then $x \leftarrow x + \Delta t\,v$.
 
@@ -169,3 +172,63 @@ def linear_elastic(f: Float[Array, "*batch 2 2"], mu: float = 1.0, lam: float = 
 def _hooke(strain, mu, lam):
     trace = (strain[..., 0, 0] + strain[..., 1, 1])[..., None, None]
     return 2 * mu * strain + lam * trace * jnp.eye(2, dtype=strain.dtype)
+
+
+def separable(
+    f: Float[Array, "*batch 2 2"], along: Callable[[Array], Array], volume: Callable[[Array], Array]
+) -> Float[Array, "*batch 2 2"]:
+    r"""Stress of an isotropic body whose energy is a sum, $\Psi = e(\lambda_1) + e(\lambda_2) + w(\lambda_1\lambda_2)$.
+
+    The principal stretches $\lambda_i$ are the singular values of $F = RS$, and with $J = \det F$ follows
+    $P = R\,e'(S) + w'(J)\,J F^{-\top}$, where $e'$ of the symmetric matrix $S$ acts on its eigenvalues (Valanis and
+    Landel 1967; with a term of the volume Xu et al. 2015, there in space with a third term, of areas). Objective and
+    hyperelastic whatever the functions; free of stress at rest if both are zero at 1.
+
+    Where the stretches coincide they have no derivative. They are taken as $m \pm \sqrt{d^2 + \epsilon}$ with their
+    mean $m$, half their difference $d$ and the rounding unit $\epsilon$, which is smooth and changes the stress by as
+    much as rounding.
+
+    Args:
+        f: deformation gradients with positive determinants.
+        along: $e'$, elementwise.
+        volume: $w'$, elementwise.
+    """
+    return _separable(f, lambda stretches, ratio: (*along(stretches), volume(ratio)))
+
+
+def _separable(f, slopes):
+    """As `separable`, with one function for $e'$ at both stretches and $w'$ at the volume ratio."""
+    turn, stretch = polar(f)
+    mean = 0.5 * (stretch[..., 0, 0] + stretch[..., 1, 1])
+    deviator = stretch - mean[..., None, None] * jnp.eye(2, dtype=f.dtype)
+    half = jnp.sqrt(deviator[..., 0, 0] ** 2 + deviator[..., 0, 1] ** 2 + jnp.finfo(f.dtype).eps)
+    larger, smaller, pressure = slopes(jnp.stack([mean + half, mean - half]), determinant(f))
+    even, odd = ((larger + sign * smaller)[..., None, None] for sign in (1, -1))
+    of_stretch = 0.5 * (even * jnp.eye(2, dtype=f.dtype) + odd * deviator / half[..., None, None])
+    return turn @ of_stretch + pressure[..., None, None] * cofactor(f)
+
+
+def spline_law(
+    f: Float[Array, "*batch 2 2"], along: Float[Array, " coefficients"], volume: Float[Array, " coefficients"],
+    low: float = 0.4, high: float = 1.8,
+) -> Float[Array, "*batch 2 2"]:  # fmt: skip
+    r"""A `separable` law whose two functions are cubic splines, so that the energy is a sum of quartic ones.
+
+    $e'(\lambda) = \sum_k a_k\,(B_k(\lambda) - B_k(1))$ with the B-splines $B_k$ of [low, high], and $w'(J)$ alike: any
+    coefficients give a body that is free of stress at rest. Beyond the interval $e'$ and $w'$ stay what they are at its
+    ends. (Since $\ln\lambda_1 + \ln\lambda_2 = \ln J$, the coefficients of a law are not unique.)
+
+    Args:
+        f: deformation gradients with positive determinants.
+        along, volume: coefficients, three more than there are intervals between low and high.
+        low, high: range of principal stretches and of volume ratios.
+    """
+
+    values = lambda x: cubic_b_splines(x, low, high, len(along) - 3)
+    coefficients = jnp.stack([along, along, volume])
+
+    def slopes(stretches, ratio):
+        both = jnp.concatenate([stretches, ratio[None]])  # one evaluation of the basis: it costs the most
+        return jnp.einsum("s...k,sk->s...", values(both) - values(jnp.ones((), f.dtype)), coefficients)
+
+    return _separable(f, slopes)
