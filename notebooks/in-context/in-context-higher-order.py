@@ -435,8 +435,8 @@ for layers, found, exact in zip(
 # stacks are tested on. Newton's method runs on the same ones, with $\alpha = 1/\lambda_{\max}^2$ of each prompt.
 
 # %%
-test_condensed = gauss_rule(*test_spectrum, nodes)
-counts = np.arange(1, nodes - 3)
+test_condensed = gauss_rule(*test_spectrum, 2 * nodes)
+counts = np.arange(1, 2 * nodes - 3)
 tuned_rates, tuned = descent_risks(test_condensed, counts)
 descent_errors = np.append(1.0, tuned)
 equivalent = matching_steps(descent_errors, errors)  # [kind, depth, models]
@@ -452,7 +452,8 @@ for name, kind in (("gamma = 0", 0), ("gamma free", 1)):
         ("gradient steps", equivalent),
         ("Newton iterations", newton_equivalent),
     ):
-        row = np.array2string(np.median(matched[kind], -1), precision=2)
+        beyond = np.nan_to_num(matched[kind], nan=np.inf)  # more than all that were compared
+        row = np.array2string(np.median(beyond, -1), precision=2)
         print(f"{name:10}: {title} that match 1..{depth} layers (median): {row}")
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: squared error against layers or steps, logarithmic: trained stacks fall far below gradient descent and below Newton's method. Right: equivalent number of gradient steps against layers, growing ever faster for stacks that change their inputs and almost linearly for gradient descent with a rate for each step."}}
@@ -517,8 +518,10 @@ typical_largest = np.median(by_prompt[:, -1])
 fig, axes = plt.subplots(1, 3, figsize=(7.8, 3.6), sharey=True)
 for ax, layers in zip(axes, (2, 3, depth), strict=True):
     best = int(np.argmin(errors[1, layers - 1]))
-    steps_matched = int(np.nanmedian(np.round(equivalent[1, layers - 1])))
-    newton_matched = int(np.nanmedian(np.round(newton_equivalent[1, layers - 1])))
+    steps_matched, newton_matched = (
+        int(np.median(np.round(np.nan_to_num(matched[1, layers - 1], nan=last))))
+        for matched, last in ((equivalent, counts[-1]), (newton_equivalent, 12))
+    )
     density = ax.twinx()
     density.hist(
         test_spectrum.points, bins=64, range=(0, 3.2), color=PALETTE["grey"], alpha=0.3
