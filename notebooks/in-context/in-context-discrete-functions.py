@@ -239,7 +239,8 @@ plt.show()
 
 # %%
 length = 20  # m, examples in a prompt
-shared = {"depth": depth, "hidden": 2 * width, "unroll": depth <= 2}
+shared = {"depth": depth, "hidden": 2 * width}
+shared["unroll"] = depth <= 2  # two blocks run faster written out than in a loop
 attention_net = lambda rngs: Transformer(
     2 * bits + 2, width, 1, heads=2, length=length, **shared, rngs=rngs
 )

@@ -13,23 +13,23 @@
 # %% [markdown]
 # # Learning fast, accurate, and stable closures of a kinetic theory of an active fluid
 #
-# Bacteria, or the filaments that molecular motors push along each other, stir the fluid they swim in, align with the flow
-# that they make, and so drive each other into collective motion. The exact description of such a suspension keeps, at
-# every point of space, the whole distribution $\psi(\theta)$ of orientations. That is one dimension too many for
-# a simulation. What one would like to keep is only the second moment of the distribution, the tensor
-# $D=\langle pp\rangle$ of the unit vectors $p$ along the rods, which says how well they are aligned, and where to. But the equation for
-# $D$ contains the fourth moment $S=\langle pppp\rangle$. The fourth needs the sixth, and so on. Somebody has to say what
-# $S$ is, given $D$: that is a **closure**.
+# Bacteria, or the filaments that molecular motors push along each other, stir the fluid they swim in, align with the
+# flow that they make, and so drive each other into collective motion. The exact description of such a suspension keeps,
+# at every point of space, the whole distribution $\psi(\theta)$ of orientations. That is one dimension too many for a
+# simulation. What one would like to keep is only the second moment of the distribution, the tensor
+# $D=\langle pp\rangle$ of the unit vectors $p$ along the rods, which says how well they are aligned, and where to. But
+# the equation for $D$ contains the fourth moment $S=\langle pppp\rangle$. The fourth needs the sixth, and so on.
+# Somebody has to say what $S$ is, given $D$: that is a **closure**.
 #
-# The best closure known takes the distribution to be as broad as its $D$ permits, which is Bingham's {cite:p}`chaubal1998closure`.
-# {cite:t}`maddu2024learning` *learn* it from kinetic simulations. Two ideas make that work. The network is built from
-# rotational invariants, so that what it predicts is a tensor, whichever way the coordinates point. And it is
-# trained twice: on the fourth moments themselves, and then *through the time stepper*, so that the closed equation follows
-# the kinetic one and does not only agree with it instant by instant. Everything else in the equation stays as physics gives it.
-# {doc}`neural-constitutive-laws` does the same for solids.
+# The best closure known takes the distribution to be as broad as its $D$ permits, which is Bingham's
+# {cite:p}`chaubal1998closure`. {cite:t}`maddu2024learning` *learn* it from kinetic simulations. Two ideas make that
+# work. The network is built from rotational invariants, so that what it predicts is a tensor, whichever way the
+# coordinates point. And it is trained twice: on the fourth moments themselves, and then *through the time stepper*, so
+# that the closed equation follows the kinetic one and does not only agree with it instant by instant. Everything else
+# in the equation stays as physics gives it. {doc}`neural-constitutive-laws` does the same for solids.
 #
-# The third figure below is the one to look forward to: in unseen flows, the learned closure follows the kinetic
-# theory for ten times as long as any run it was trained on.
+# The third figure below is the one to look forward to: in unseen flows, the learned closure follows the kinetic theory
+# for ten times as long as any run it was trained on.
 #
 # ## Kinetic theory in circular moments
 #
@@ -38,10 +38,11 @@
 #
 # $$Z_m=\langle e^{im\theta}\rangle,\qquad m=0,2,4,\dots$$
 #
-# $Z_0=1$; $Z_2$ is $D$ (its modulus $q=|Z_2|$ is the *order parameter*, between 0 for isotropic and 1 for parallel, its phase twice the
-# angle of the mean direction), and $Z_4$ is what $S$ has besides. A velocity gradient with strain rate $e=E_{xx}+iE_{xy}$
-# and vorticity $2w$ turns a rod at the rate $\dot\theta=w+\operatorname{Im}(e\,e^{-2i\theta})$. Neighbours act like an additional strain:
-# crowded rods align with the mean, with strength $\zeta$. Rotational diffusion $d_R$ works against both. Together, with $g=e+\zeta Z_2$,
+# $Z_0=1$; $Z_2$ is $D$ (its modulus $q=|Z_2|$ is the *order parameter*, between 0 for isotropic and 1 for parallel, its
+# phase twice the angle of the mean direction), and $Z_4$ is what $S$ has besides. A velocity gradient with strain rate
+# $e=E_{xx}+iE_{xy}$ and vorticity $2w$ turns a rod at the rate $\dot\theta=w+\operatorname{Im}(e\,e^{-2i\theta})$.
+# Neighbours act like an additional strain: crowded rods align with the mean, with strength $\zeta$. Rotational
+# diffusion $d_R$ works against both. Together, with $g=e+\zeta Z_2$,
 #
 # $$\dot Z_m=imw\,Z_m+\tfrac m2\big(g\,Z_{m-2}-\bar g\,Z_{m+2}\big)-d_Rm^2Z_m ,$$
 #
@@ -49,9 +50,9 @@
 #
 # $$\dot Z_2=2iw\,Z_2+g-\bar g\,Z_4-4d_RZ_2 .$$
 #
-# Where the suspension varies in space, moments also diffuse with $d_T$, and the rods drive a Stokes flow by their stress
-# $\Sigma=\alpha D+\beta S{:}E-2\zeta\beta(D\cdot D-S{:}D)$. The first term is the active one, with $\alpha<0$ for *extensile*
-# rods, which push the fluid out along their axes; the others keep the rods rigid.
+# Where the suspension varies in space, moments also diffuse with $d_T$, and the rods drive a Stokes flow by their
+# stress $\Sigma=\alpha D+\beta S{:}E-2\zeta\beta(D\cdot D-S{:}D)$. The first term is the active one, with $\alpha<0$
+# for *extensile* rods, which push the fluid out along their axes; the others keep the rods rigid.
 
 # %% tags=["parameters"]
 seed = 0  # all randomness derives from it
@@ -116,11 +117,12 @@ def generator(*stream):
 # %% [markdown]
 # ## Does the kinetic solver do kinetic theory?
 #
-# All data come from our own simulations, so these are checked first, against two results that can be had with pencil and paper.
+# All data come from our own simulations, so these are checked first, against two results that can be had with pencil
+# and paper.
 #
-# **Instability.** Let fields depend on $y$ alone, start from the isotropic state and disturb $D_{xy}$ a little. Linearising the
-# equations above ($Z_4$ is of second order, and the Stokes equation makes the shear rate proportional to $D_{xy}$) gives exponential
-# growth at the rate
+# **Instability.** Let fields depend on $y$ alone, start from the isotropic state and disturb $D_{xy}$ a little.
+# Linearising the equations above ($Z_4$ is of second order, and the Stokes equation makes the shear rate proportional
+# to $D_{xy}$) gives exponential growth at the rate
 #
 # $$\sigma(k)=\zeta-4d_R-d_Tk^2-\frac{\alpha-\zeta\beta/2}{4\,(1+\beta/8)} .$$
 #
@@ -132,9 +134,10 @@ def generator(*stream):
 #
 # $$q=\frac{I_1(\kappa)}{I_0(\kappa)},\qquad\langle\cos4\theta\rangle=\frac{I_2(\kappa)}{I_0(\kappa)}=1-\frac{2q}\kappa ,$$
 #
-# with modified Bessel functions (for whose evaluation see {doc}`log-bessel-gpu`). It is the plane version of Maier and Saupe's theory of
-# nematic liquid crystals {cite:p}`maier1959einfache`, and the distribution is exactly the one of Bingham's closure.
-# Since $I_1/I_0\approx\kappa/2$ for small $\kappa$, a solution with $q>0$ exists only for $\zeta>4d_R$.
+# with modified Bessel functions (for whose evaluation see {doc}`log-bessel-gpu`). It is the plane version of Maier and
+# Saupe's theory of nematic liquid crystals {cite:p}`maier1959einfache`, and the distribution is exactly the one of
+# Bingham's closure. Since $I_1/I_0\approx\kappa/2$ for small $\kappa$, a solution with $q>0$ exists only for
+# $\zeta>4d_R$.
 
 # %%
 TIME_STEP, LAYERS = 0.005, 32
@@ -191,10 +194,11 @@ relaxing = start(
 )
 
 # %% [markdown]
-# While these run, the data are made. A random flow is homogeneous in space and varies in time: $E_{xx}$, $E_{xy}$ and $w$ are each a sum
-# of three waves of random amplitude and phase, with angular frequencies between 0.1 and 1.5, an overall size of 0.2 to 1.5, and $|e|$
-# clipped at 3. Crowding $\zeta$ is drawn from 0 to 1, diffusion $d_R$ from 0.05 to 0.2. Each run starts isotropic and
-# lasts 20 time units. Half of the flows are for training, the other half is never seen in it.
+# While these run, the data are made. A random flow is homogeneous in space and varies in time: $E_{xx}$, $E_{xy}$ and
+# $w$ are each a sum of three waves of random amplitude and phase, with angular frequencies between 0.1 and 1.5, an
+# overall size of 0.2 to 1.5, and $|e|$ clipped at 3. Crowding $\zeta$ is drawn from 0 to 1, diffusion $d_R$ from 0.05
+# to 0.2. Each run starts isotropic and lasts 20 time units. Half of the flows are for training, the other half is never
+# seen in it.
 
 # %%
 DURATION, SAVE = 20.0, 0.05
@@ -290,32 +294,36 @@ right.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Left: longer waves grow faster, short ones are damped by diffusion. Right: at $\zeta=4d_R$ rods begin to line up by themselves. (Just above that
-# the relaxation is slow, and after a time of $40/d_R$ a dot may not have arrived.) The solver can be trusted.
+# Left: longer waves grow faster, short ones are damped by diffusion. Right: at $\zeta=4d_R$ rods begin to line up by
+# themselves. (Just above that the relaxation is slow, and after a time of $40/d_R$ a dot may not have arrived.) The
+# solver can be trusted.
 #
 # ## Closures
 #
 # - **Isotropic**: $Z_4=0$, right near the isotropic state.
 # - **Quadratic** {cite:p}`doi1981molecular`: $S=DD$, here $Z_4=Z_2^2$, right if all rods are parallel.
-# - **Bingham**: $Z_4=\langle\cos4\theta\rangle\,Z_2^2/q^2$ with $\langle\cos4\theta\rangle$ of the $\kappa$ that gives this $q$. Right
-#   at rest, as shown above, and for slow flows.
-# - **Learned**: Bingham's closure is a function of $q$ alone. In a flow the distribution also depends on what the flow is doing, and
-#   the paper lets the closure depend on the strain rate.
+# - **Bingham**: $Z_4=\langle\cos4\theta\rangle\,Z_2^2/q^2$ with $\langle\cos4\theta\rangle$ of the $\kappa$ that gives
+#   this $q$. Right at rest, as shown above, and for slow flows.
+# - **Learned**: Bingham's closure is a function of $q$ alone. In a flow the distribution also depends on what the flow
+#   is doing, and the paper lets the closure depend on the strain rate.
 #
-# What may $Z_4$ be, as a function of the tensors $D$ and $E$? Turning the plane by $\varphi$ multiplies $Z_2$ and $e$ by $e^{2i\varphi}$, and
-# $Z_4$ by $e^{4i\varphi}$. So it must be a combination of $Z_2^2$, $Z_2e$ and $e^2$, with coefficients that do not change under rotation:
+# What may $Z_4$ be, as a function of the tensors $D$ and $E$? Turning the plane by $\varphi$ multiplies $Z_2$ and $e$
+# by $e^{2i\varphi}$, and $Z_4$ by $e^{4i\varphi}$. So it must be a combination of $Z_2^2$, $Z_2e$ and $e^2$, with
+# coefficients that do not change under rotation:
 #
 # $$\begin{gathered}
 # Z_4=a\,Z_2^2+b\,Z_2\,\hat e+c\,\hat e^2,\qquad\hat e=\frac e{\sqrt{1+|e|^2}},\\
 # a,b,c=\mathrm{MLP}_\theta\big(|Z_2|^2,\ \ln(1+|e|^2),\ \operatorname{Re}(Z_2\bar{\hat e})\big) .
 # \end{gathered}$$
 #
-# The three inputs are, up to scaling, $q^2$, $|E|^2$ and $\operatorname{tr}DE$, all the invariants there are. The network is bounded in its last argument by the
-# scaling of $e$. There is no eigenvector anywhere, which matters: the frame of $D$ is undefined where $q=0$, and a simulation passes through
-# such points. As a rival an **unconstrained** network of the same size maps components to components.
+# The three inputs are, up to scaling, $q^2$, $|E|^2$ and $\operatorname{tr}DE$, all the invariants there are. The
+# network is bounded in its last argument by the scaling of $e$. There is no eigenvector anywhere, which matters: the
+# frame of $D$ is undefined where $q=0$, and a simulation passes through such points. As a rival an **unconstrained**
+# network of the same size maps components to components.
 #
-# **First training**, *a priori*: the mean of $|Z_4^\theta-Z_4|^2$ over moments of the training runs. **Second training**, through the time stepper: start on a
-# kinetic run, integrate the closed equation for one time unit with the classical Runge-Kutta method, and compare $Z_2$ along the way.
+# **First training**, *a priori*: the mean of $|Z_4^\theta-Z_4|^2$ over moments of the training runs. **Second
+# training**, through the time stepper: start on a kinetic run, integrate the closed equation for one time unit with the
+# classical Runge-Kutta method, and compare $Z_2$ along the way.
 
 
 # %%
@@ -442,8 +450,8 @@ trained = jax.device_get(trained)
 # %% [markdown]
 # ## A priori: the fourth moment at an instant
 #
-# Each closure gets the exact $Z_2$ and the flow of the unseen runs. How far is its $Z_4$? For the claim that the learned closure is as
-# good as Bingham's, the error is divided by Bingham's.
+# Each closure gets the exact $Z_2$ and the flow of the unseen runs. How far is its $Z_4$? For the claim that the
+# learned closure is as good as Bingham's, the error is divided by Bingham's.
 
 # %%
 inputs = second[:, unseen], now[:, unseen]
@@ -500,15 +508,15 @@ right.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# Left: each grey dot is a moment of an unseen run. If $Z_4$ were a function of $q$, the dots would lie on a curve; the vertical spread is what the
-# flow has to say, and no closure that looks at $D$ alone can follow it. Bingham's curve runs along the lower edge of the
-# cloud, where flows are slow. Right: knowing the strain rate removes the large errors, though not all of them, since the
-# distribution remembers what the flow did before.
+# Left: each grey dot is a moment of an unseen run. If $Z_4$ were a function of $q$, the dots would lie on a curve; the
+# vertical spread is what the flow has to say, and no closure that looks at $D$ alone can follow it. Bingham's curve
+# runs along the lower edge of the cloud, where flows are slow. Right: knowing the strain rate removes the large errors,
+# though not all of them, since the distribution remembers what the flow did before.
 #
 # ## Tensors or components
 #
-# Does the closure commute with rotations? We rotate $D$ and $E$ by a random angle, as matrices, evaluate the closure, and compare the full
-# tensor $S$ with the rotated one of before.
+# Does the closure commute with rotations? We rotate $D$ and $E$ by a random angle, as matrices, evaluate the closure,
+# and compare the full tensor $S$ with the rotated one of before.
 
 
 # %%
@@ -561,14 +569,15 @@ paper.report(
 )
 
 # %% [markdown]
-# Rounding on one side, per cents on the other. The unconstrained network has learned from data in which all directions occur that
-# directions do not matter, as well as it could; in a simulation its errors act like a field that is not there.
+# Rounding on one side, per cents on the other. The unconstrained network has learned from data in which all directions
+# occur that directions do not matter, as well as it could; in a simulation its errors act like a field that is not
+# there.
 #
 # ## A posteriori: ten time units on one's own
 #
-# What counts is the closed equation. It starts on each unseen run at $t=2$ and gets nothing more from the kinetic theory. We compare the order parameter over
-# the next ten time units, ten times the length of the runs in the second training: the root mean square of the difference, relative to that of $q$
-# itself. A run that blows up counts as 1.
+# What counts is the closed equation. It starts on each unseen run at $t=2$ and gets nothing more from the kinetic
+# theory. We compare the order parameter over the next ten time units, ten times the length of the runs in the second
+# training: the root mean square of the difference, relative to that of $q$ itself. A run that blows up counts as 1.
 
 # %%
 contestants = [pick(trained["invariant"], 0)] * 3
@@ -614,17 +623,18 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", nco
 plt.show()
 
 # %% [markdown]
-# Three unseen flows, the one on the left with the largest variation of $q$. The learned closure (blue) lies on the kinetic curve (grey) where
-# Bingham's (orange) follows with small errors, chiefly where the flow changes quickly, and the quadratic one is off. The isotropic closure is
-# not drawn: without $Z_4$ nothing limits the order in a straining flow, and it leaves the interval $[0,1]$. The closed equation
-# forgives small errors of the closure, because the flow drives different states together. That is why the second training, which
-# sees the closure's errors as the equation sees them, improves the runs and not the moments.
+# Three unseen flows, the one on the left with the largest variation of $q$. The learned closure (blue) lies on the
+# kinetic curve (grey) where Bingham's (orange) follows with small errors, chiefly where the flow changes quickly, and
+# the quadratic one is off. The isotropic closure is not drawn: without $Z_4$ nothing limits the order in a straining
+# flow, and it leaves the interval $[0,1]$. The closed equation forgives small errors of the closure, because the flow
+# drives different states together. That is why the second training, which sees the closure's errors as the equation
+# sees them, improves the runs a little, and not the moments.
 #
 # ## What differs from the paper
 #
-# - **No space.** The paper's subject is active *turbulence* in two dimensions. Here the closures are learned and tested in homogeneous
-#   suspensions in prescribed flows. They show the moments and the stability of the closed equation, and nothing about spectra, defects or
-#   the feedback of a wrong stress on the flow.
+# - **No space.** The paper's subject is active *turbulence* in two dimensions. Here the closures are learned and tested
+#   in homogeneous suspensions in prescribed flows. They show the moments and the stability of the closed equation, and
+#   nothing about spectra, defects or the feedback of a wrong stress on the flow.
 # - **Own checks.** The growth rate and the states at rest are derived here from the equations, not quoted.
 # - **One way of building in rotations.** The paper also predicts the moments in the eigenframe of $D$; the tensor basis
 #   needs no frame. There is no active learning over parameters and no inference of parameters through the solver.
@@ -634,8 +644,10 @@ plt.show()
 #
 # - `reprise sweep active-fluid-closures -p seed=0..4`: other flows, other networks.
 # - `reprise run active-fluid-closures -p tuning 1000 -p rollout 60`: more training through longer runs.
-# - `reprise run active-fluid-closures -p samples 500`: few data; compare the invariant network with the unconstrained one.
-# - `reprise run active-fluid-closures -p modes 9`: a kinetic theory with too few moments to be trusted. The check at rest notices.
+# - `reprise run active-fluid-closures -p samples 500`: few data; compare the invariant network with the unconstrained
+#   one.
+# - `reprise run active-fluid-closures -p modes 9`: a kinetic theory with too few moments to be trusted. The check at
+#   rest notices.
 
 # %%
 paper.verdicts()
