@@ -2,12 +2,15 @@ r"""Neural controlled differential equations: networks that read a time series a
 
 from __future__ import annotations
 
-import jax
+import diffrax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from reprise.dynamics.explicit import method
+from reprise.dynamics.fixed_steps import fixed_steps
+from reprise.dynamics.looped import Looped
 from reprise.networks.mlp import MLP, Dense
 
 
@@ -53,21 +56,10 @@ class NeuralCDE(nnx.Module):
         points = len(slopes)
         if points < 3 or points % 2 == 0:
             raise ValueError(f"slopes must be given at 2 * steps + 1 times, not {points}")
-        steps = points // 2
-        stages = (2 * np.arange(steps)[:, None] + np.array([0, 1, 1, 2])).ravel()
-        every = lambda *four: np.tile(np.asarray(four, slopes.dtype), steps)
-
-        # The classical Runge-Kutta method, stage after stage: a quarter of the code to compile of step after step.
-        def stage(carry, now):
-            (z, rise, total), (dx, ahead, weight, last) = carry, now
-            rise = self.slope(z + ahead * rise, dx) / steps
-            total = total + weight * rise
-            return (z + last * total, rise, (1 - last) * total), None
-
-        z = self.initial(start)
-        nothing = jnp.zeros_like(z)
-        each = slopes[stages], every(0, 1 / 2, 1 / 2, 1), every(1 / 6, 1 / 3, 1 / 3, 1 / 6), every(0, 0, 0, 1)
-        (z, _, _), _ = jax.lax.scan(stage, (z, nothing, nothing), each)
+        at = lambda s: slopes[jnp.round(s * (points - 1)).astype(int)]
+        terms = diffrax.ODETerm(lambda s, z, _: self.slope(z, at(s)))
+        times = np.linspace(0, 1, points // 2 + 1)
+        z, _ = fixed_steps(terms, Looped(method(4)), times, self.initial(start))
         return self.readout(z)
 
 
