@@ -68,6 +68,7 @@ temperatures = [1.0, 0.3, 0.1, 0.03]  # of the likelihood, under the fixed prior
 chains = 4  # Markov chains for each posterior
 draws = 200  # iterations of a chain that count, after as many for warm-up
 noise = 0.1  # standard deviation of the observation noise
+decays = [0.0, 0.1, 1.0]  # strengths of the fixed prior tried for a deep ensemble
 
 # %%
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,7 @@ from reprise.statistics.wasserstein import (
     random_directions,
     sliced_wasserstein,
 )
+from reprise.training.loop import fit
 
 use_style()
 paper = open_paper("functional-priors-bnn", globals())
@@ -228,6 +230,35 @@ def posterior(log_scales, temperature, x, y, key, test):
 
 
 # %% [markdown]
+# The usual rival of a posterior is a deep ensemble {cite:p}`lakshminarayanan2017simple`: train eight networks from
+# different random starts, and take their outputs for draws of the function. Each member minimises
+# $\frac1{2s^2}\sum_i(y_i-f(x_i))^2 + \frac\beta2|z|^2$ by Adam, that is, it seeks the maximum of the posterior under the
+# fixed prior ($\beta=1$) or of the likelihood ($\beta=0$), or something between.
+
+
+# %%
+member_steps, members, member_rates = 400, 8, [0.003, 0.01, 0.03]
+
+
+@jax.jit
+def ensemble(start, x, y, decay, rate, test):
+    """Outputs at the test points [runs, points] of networks trained with a decay and a learning rate each."""
+    net = network(False)
+    output = lambda z, x: net.apply(net.unit_scales(), z, x)[:, 0]
+
+    def loss(z, _):  # of all runs: they share no parameter, so each follows its own
+        residual = y - jax.vmap(output)(z, x)
+        return 0.5 * jnp.sum(decay[:, None] * z**2) + 0.5 * jnp.sum(residual**2) / noise**2
+
+    optimizer = optax.chain(
+        optax.adam(optax.cosine_decay_schedule(1.0, member_steps)),
+        optax.stateless(lambda updates, _: rate[:, None] * updates),
+    )
+    end, _ = fit(loss, start, optimizer, jax.random.key(0), member_steps)
+    return jax.vmap(output, (0, None))(end, test)
+
+
+# %% [markdown]
 # Now tune: four runs for either target, and four more in which the rate of $\psi$ is zero, so that a critic is trained
 # a thousand steps on the untouched prior.
 
@@ -279,12 +310,25 @@ def run_chains(part, tuned):
     return jax.tree.map(np.asarray, posterior(*chosen, domain[test_points]))
 
 
+def train_ensembles():
+    """Members' outputs [decays, rates, datasets, members, points] at every setting."""
+    shape = (len(decays), len(member_rates), datasets, members)
+    i, j, d, m = (index.ravel() for index in np.indices(shape))
+    starts = np.random.default_rng([seed, 100]).standard_normal(
+        (datasets, members, network(False).size), dtype=np.float32
+    )
+    settings = np.array(decays, np.float32)[i], np.array(member_rates, np.float32)[j]
+    outputs = ensemble(starts[d, m], x_train[d], y_train[d], *settings, domain[test_points])
+    return np.asarray(outputs).reshape(*shape, -1)
+
+
 with ThreadPoolExecutor(2) as pool:
     early = pool.submit(
         run_chains, slice(0, half), unit
     )  # fixed priors only: they need not wait
     results = [job(0)]  # compiles; the others run two at a time
     results += pool.map(job, range(1, len(plans)))
+    rivals = pool.submit(train_ensembles)
     early = early.result()
 results = jax.tree.map(np.asarray, results)
 paths, tuned, critics = (stack([r[i] for r in results]) for i in range(3))
@@ -464,16 +508,18 @@ paper.report("critic-is-sound", np.mean(ratios), samples=ratios)
 #
 # ## Does a better prior give a better posterior?
 #
-# Five problems, six posteriors each. The baseline is the fixed prior $\sigma=1$, also with the likelihood tempered,
-# $p(y\mid z)^{1/T}$: a cold posterior, $T<1$, trusts the data more than the model says, and is known to repair bad
-# priors {cite:p}`wenzel2020good`. The best of four temperatures is chosen *by test likelihood*, which favours the
-# baseline. "Unscaled" is the $N(0,1)$ prior on all weights without the fan-in, which has a read-out ten times larger.
-# We print the test negative log likelihood (NLL, smaller is better), and the median over test points of split $\hat R$
-# over four chains, as a check of convergence.
+# Five problems, six posteriors each, and the deep ensemble. The baseline is the fixed prior $\sigma=1$, also with the
+# likelihood tempered, $p(y\mid z)^{1/T}$: a cold posterior, $T<1$, trusts the data more than the model says, and is known
+# to repair bad priors {cite:p}`wenzel2020good`. The best of four temperatures is chosen *by test likelihood*, which
+# favours the baseline. "Unscaled" is the $N(0,1)$ prior on all weights without the fan-in, which has a read-out ten times
+# larger. The ensemble's decay and learning rate are chosen in the same favourable way; it is a rival of all the
+# posteriors, and no part of the claim. We print the test negative log likelihood (NLL, smaller is better), and the median
+# over test points of split $\hat R$ over four chains, as a check of convergence.
 
 # %%
 chosen = jax.tree.map(lambda leaf: leaf[4:8].mean(0), tuned)  # the mean of four runs
 late = run_chains(slice(half, None), chosen)
+rivals = rivals.result()
 values, acceptance = (np.concatenate(part) for part in zip(early, late, strict=True))
 values = values.reshape(priors, datasets, chains, draws, 60)
 
@@ -507,9 +553,28 @@ for p, name in enumerate(names):
     )
 fixed = nll[: len(temperatures)]
 best = fixed.mean(1).argmin()
+rival_nll = np.array(
+    [[[negative_log_likelihood(member, y) for member, y in zip(one, y_test, strict=True)] for one in rates_]
+     for rates_ in rivals]
+)  # fmt: skip
+setting = np.unravel_index(rival_nll.mean(-1).argmin(), rival_nll.shape[:2])
+print(
+    f"{'deep ensemble':>18}: {rival_nll[setting].mean():.3f}",
+    rival_nll[setting].round(2),
+    end=" ",
+)
+print(f"decay {decays[setting[0]]:g}, rate {member_rates[setting[1]]:g}")
+print(f"{'':>18}  by decay {rival_nll.mean(-1).min(1).round(3)}")
 paper.report(
     "better-posterior", fixed[best].mean() - nll[-1].mean(), samples=fixed[best] - nll[-1]
 )
+
+
+# %% [markdown]
+# The deep ensemble is a strong rival here: in the default run it predicts about as well as the best of the posteriors,
+# without any decay. It knows the noise, as the posteriors do, and its members, which agree where data are, differ in the
+# gap. The paper finds its tuned posteriors ahead of ensembles, on larger problems and with networks that this page does
+# not have.
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Posterior mean and 90 percent band of one regression problem with a gap in the data, for the Gaussian process, the fixed prior and the tuned prior."}}
@@ -647,8 +712,8 @@ plt.show()
 # - The paper's critic is larger, starts afresh at every step on the prior and trains 200 steps there, on one
 #   measurement set; ours trains 5 steps and carries on, with a new measurement set every time.
 # - Full-gradient Hamiltonian Monte Carlo replaces the paper's stochastic-gradient version; there are 24 data.
-# - The paper's evidence for better posteriors is on UCI regression, classification and images, with deep ensembles
-#   among its baselines. One input and a Gaussian process truth are a much smaller stage: the claim that fails here is
+# - The paper's evidence for better posteriors is on UCI regression, classification and images. The deep ensemble's
+#   settings are chosen here by test likelihood, in its favour. One input and a Gaussian process truth are a much smaller stage: the claim that fails here is
 #   not refuted there. The comparison also depends on which fixed prior is called standard: against the fixed prior at
 #   $T=1$ alone, or the unscaled one, tuning helps on average.
 # - Matching network and process by moments alone would do for one hidden layer ({doc}`scale-mixtures-nngp` shows what
