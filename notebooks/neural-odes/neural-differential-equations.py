@@ -28,8 +28,8 @@
 # | {ref}`equilibrium <nde-equilibrium>` | $z^*=f_\theta(z^*,x)$ | network of infinite depth | an implicit function | {doc}`deep-equilibrium-homotopy`, {doc}`neural-integral-equations` |
 #
 # Behind all of them stands one numerical question: a solver takes hundreds of small steps, and training needs the
-# gradient through every one. Two answers compete, one exact and hungry for memory, the other frugal and inexact, and the
-# thesis adds a kind of solver that gets the best of both. This page tests five of its statements, and trains one
+# gradient through every one. Two answers compete, one exact and hungry for memory, the other frugal and inexact, and
+# the thesis adds a kind of solver that gets the best of both. This page tests five of its statements, and trains one
 # small model of each family. The picture to have in mind is the first figure: of the ways to a gradient that need
 # little memory, one is right to the last bit, and the others are wrong by an amount that depends on the step size.
 #
@@ -48,8 +48,8 @@
 # $$\dot a=-a^\top\frac{\partial f_\theta}{\partial z},\qquad a(T)=\frac{\partial L}{\partial z(T)},\qquad
 #   \frac{\partial L}{\partial\theta}=\int_0^Ta^\top\frac{\partial f_\theta}{\partial\theta}\,\mathrm dt .$$
 #
-# **Reversible Heun** {cite:p}`kidger2021efficient` carries two approximations of the solution, $z_n$ and $\hat z_n$, that
-# leapfrog over each other. With $f_n=f_\theta(t_n,\hat z_n)$ and $h=t_{n+1}-t_n$,
+# **Reversible Heun** {cite:p}`kidger2021efficient` carries two approximations of the solution, $z_n$ and $\hat z_n$,
+# that leapfrog over each other. With $f_n=f_\theta(t_n,\hat z_n)$ and $h=t_{n+1}-t_n$,
 #
 # $$\hat z_{n+1}=2z_n-\hat z_n+hf_n,\qquad z_{n+1}=z_n+\tfrac h2\,(f_n+f_{n+1}),\qquad \hat z_0=z_0 .$$
 #
@@ -194,8 +194,8 @@ up = grid(h_claimed, size=200)
 there_and_back = np.concatenate([up, up[-2::-1], np.zeros(112)])  # 512 steps in all
 
 # %% [markdown]
-# All gradients of a kind are taken in one call, mapped over grids and solvers. The exact gradient, or what stands for it,
-# is that of RK4 with a step of $1/1024$.
+# All gradients of a kind are taken in one call, mapped over grids and solvers. The exact gradient, or what stands for
+# it, is that of RK4 with a step of $1/1024$.
 
 # %%
 RK4, reversible_heun = solvers["RK4"], diffrax.ReversibleHeun()
@@ -355,8 +355,8 @@ plt.show()
 # Heun methods lie on top of each other: by this measure the reversible one is no better.) The claim is about RK4, the
 # slope of the green line over the four largest steps.
 #
-# The other half of the statement about reversible Heun is that it returns to where it came from. Undoing a step is taking
-# it with its two times exchanged, so we run 200 steps up to $T$ and the same 200 back down, in one grid.
+# The other half of the statement about reversible Heun is that it returns to where it came from. Undoing a step is
+# taking it with its two times exchanged, so we run 200 steps up to $T$ and the same 200 back down, in one grid.
 
 # %%
 h_four, errors = h_shown[:4], against_exact["RK4"][:4]
@@ -388,9 +388,9 @@ paper.report("reversible-heun-exact", worst if told_apart else 1.0, samples=samp
 # background while the page goes on with numerics.
 #
 # **Learning to flip.** A neural ODE that should map each $x\in[-1,1]$ to $-x$. The field is a perceptron that sees the
-# time, solved by the classical Runge-Kutta method in ten steps. The *plain* ODE has a state with one component. The *augmented* one
-# {cite:p}`dupont2019augmented` has a second, which starts at zero and whose end is ignored. Both are the same program:
-# a mask that holds the second component at zero makes the plain one.
+# time, solved by the classical Runge-Kutta method in ten steps. The *plain* ODE has a state with one component. The
+# *augmented* one {cite:p}`dupont2019augmented` has a second, which starts at zero and whose end is ignored. Both are
+# the same program: a mask that holds the second component at zero makes the plain one.
 
 # %%
 looped_rk4 = Looped(method(4))  # its stages in a loop: quicker to compile
@@ -432,19 +432,19 @@ flipped = start(pool, learn_to_flip, masks, networks, effort=1)
 # $$\mathrm dz=\mu_\theta(t,z)\,\mathrm dt+\sigma_\theta(t,z)\odot\mathrm dW,\qquad z(0)=\zeta_\theta(v),\qquad
 #   y=\ell_\theta(z),$$
 #
-# with three components, normal numbers $v$, and one Euler step from each time to the next. A sample is a whole path, and
-# we can draw as many as we like; what we cannot do is write down their density. So the thesis trains the equation as a
-# Wasserstein GAN: a critic, itself a neural CDE that reads the path, is trained to tell data from samples, and the
+# with three components, normal numbers $v$, and one Euler step from each time to the next. A sample is a whole path,
+# and we can draw as many as we like; what we cannot do is write down their density. So the thesis trains the equation
+# as a Wasserstein GAN: a critic, itself a neural CDE that reads the path, is trained to tell data from samples, and the
 # generator to deceive it. That is a game, and slow to play. We keep its idea, to minimise the largest difference of
-# means $E\phi(y_{\rm data})-E\phi(y_\theta)$ over a class of test functions $\phi$, and take a class for which the largest
-# difference is known in closed form: the unit ball of the kernel $-\|a-b\|$, which gives the square root of the
+# means $E\phi(y_{\rm data})-E\phi(y_\theta)$ over a class of test functions $\phi$, and take a class for which the
+# largest difference is known in closed form: the unit ball of the kernel $-\|a-b\|$, which gives the square root of the
 # *energy distance* {cite:p}`szekely2013energy`,
 #
 # $$D=2\,E\|a-b\|-E\|a-a'\|-E\|b-b'\|,\qquad a,a'\sim\text{data},\quad b,b'\sim\text{model},$$
 #
 # estimated without bias from 64 paths of each. $D=0$ only if the laws agree. (With signature kernels in place of the
-# distance {cite:t}`issa2023nonadversarial` train neural SDEs so, and find it better than the GAN.) The vectors $a$ and $b$
-# hold a path's values, scaled to mean 0 and variance 1 at every time, and its increments. For comparison the same
+# distance {cite:t}`issa2023nonadversarial` train neural SDEs in this way, without an adversary.) The vectors $a$ and
+# $b$ hold a path's values, scaled to mean 0 and variance 1 at every time, and its increments. For comparison the same
 # network is trained with $\sigma_\theta$ switched off: an ODE with a random start.
 
 # %%
@@ -554,8 +554,8 @@ learned_law = start(pool, learn_law, law_weights, np.float32(pieces), batches, e
 #
 # $$z(0)=\zeta_\theta(X(0)),\qquad \dot z=f_\theta(z)\,\dot X(t),\qquad\text{logit}=\ell_\theta(z(1)),$$
 #
-# with $f_\theta(z)$ a matrix, hidden by channels. `half_step_slopes` tabulates $\dot X$ at the times at which the solver
-# looks, so that irregular sampling is dealt with once, before training. The rival is a gated recurrent network
+# with $f_\theta(z)$ a matrix, hidden by channels. `half_step_slopes` tabulates $\dot X$ at the times at which the
+# solver looks, so that irregular sampling is dealt with once, before training. The rival is a gated recurrent network
 # {cite:p}`cho2014learning` that reads $(\Delta t,x,y)$ observation by observation, the gap being the time since the one
 # before. Both are trained with each of the learning rates, and all trainings run side by side under one `vmap`.
 
@@ -646,14 +646,14 @@ for name, make in models.items():
     right[name] = start(pool, classification(classifiers[name]), *with_rates, batches, effort=1)
 
 # %% [markdown]
-# **Solving Kepler's equation.** An equilibrium model is good at functions that are defined by an equation. Where a planet
-# stands at a given time follows from $E-e\sin E=M$, with $e$ the eccentricity of its orbit and the mean anomaly $M$ the time
-# as an angle; there is no formula for $E$. The layer is
+# **Solving Kepler's equation.** An equilibrium model is good at functions that are defined by an equation. Where a
+# planet stands at a given time follows from $E-e\sin E=M$, with $e$ the eccentricity of its orbit and the mean anomaly
+# $M$ the time as an angle; there is no formula for $E$. The layer is
 #
 # $$z^*=\tanh\big(Wz^*+U\,(\cos M,\sin M,e)+b\big),\qquad E-M=v\cdot z^*,$$
 #
-# with sixteen components and $W$ scaled to a Frobenius norm below 0.95, so that the map contracts and has one fixed point.
-# It is found by `equilibrium` in 24 iterations, and differentiated at the fixed point rather than through them.
+# with sixteen components and $W$ scaled to a Frobenius norm below 0.95, so that the map contracts and has one fixed
+# point. It is found by `equilibrium` in 24 iterations, and differentiated at the fixed point rather than through them.
 
 # %%
 CELLS, KEPLER_STEPS = 16, 800
@@ -754,8 +754,8 @@ plt.show()
 # driving a network with noise: a quarter of the step for half the error. (If the paths are only needed in distribution,
 # the error is an order better.)
 #
-# One more thing is needed to run an SDE backwards: the same noise again, without having stored it. A Brownian path can be
-# rebuilt from a seed by bisection. Given its values at $s$ and $t$, its value in the middle is Gaussian,
+# One more thing is needed to run an SDE backwards: the same noise again, without having stored it. A Brownian path can
+# be rebuilt from a seed by bisection. Given its values at $s$ and $t$, its value in the middle is Gaussian,
 #
 # $$W_{(s+t)/2}\,\big|\,W_s,W_t\;\sim\;N\!\Big(\frac{W_s+W_t}2,\;\frac{t-s}4\Big),$$
 #
@@ -827,12 +827,12 @@ plt.show()
 
 # %% [markdown]
 # *Top:* twelve paths each. The data forget where they were within some ten units of time; so do the paths of the neural
-# SDE, which wander about the mean and cross one another. The ODE's are smooth. *Bottom:* in the spread at each time, the
-# autocorrelation and the increments the neural SDE lies close to the closed forms (dashed), the fit being loosest towards
-# the last times. The ODE could have had the spread, a property of single times. But it was asked for the distribution of
-# *paths*, and gives some of the spread away to imitate the increments, in vain. It has nothing but its start to
-# vary, and all of its future is settled at time 0. {doc}`stable-neural-sde` asks which neural SDEs are stable, and
-# {doc}`fractional-noise-sde` gives the noise a memory.
+# SDE, which wander about the mean and cross one another. The ODE's are smooth. *Bottom:* in the spread at each time,
+# the autocorrelation and the increments the neural SDE lies close to the closed forms (dashed), the fit being loosest
+# towards the last times. The ODE could have had the spread, a property of single times. But it was asked for the
+# distribution of *paths*, and gives some of the spread away to imitate the increments, in vain. It has nothing but its
+# start to vary, and all of its future is settled at time 0. {doc}`stable-neural-sde` asks which neural SDEs are stable,
+# and {doc}`fractional-noise-sde` gives the noise a memory.
 #
 # (nde-flip)=
 # ## What a flow cannot do
@@ -889,12 +889,12 @@ plt.show()
 # ## From a network to a formula
 #
 # In the sciences the trajectory is often less wanted than the law. The neural ODE from above has learned a field from
-# noisy orbits. Since it is a function we can ask for its values, with no time derivative of data to be taken, the thesis
-# proposes to look for a *formula* that has them: symbolic regression {cite:p}`cranmer2020discovering`. `symbolic_regression`
-# lists all expressions in $x$, $y$, free constants and $+,-,\times,/$ by complexity, their number of symbols, fits the
-# constants of each, and keeps the best of each complexity if it beats the simpler ones. (The thesis uses
-# an evolutionary search, PySR {cite:p}`cranmer2023pysr`, which reaches much larger formulas.) The one to take is at the
-# elbow, where the logarithm of the error falls most for a symbol more.
+# noisy orbits. Since it is a function we can ask for its values, with no time derivative of data to be taken, the
+# thesis proposes to look for a *formula* that has them: symbolic regression {cite:p}`cranmer2020discovering`.
+# `symbolic_regression` lists all expressions in $x$, $y$, free constants and $+,-,\times,/$ by complexity, their number
+# of symbols, fits the constants of each, and keeps the best of each complexity if it beats the simpler ones. (The
+# thesis uses an evolutionary search, PySR {cite:p}`cranmer2023pysr`, which reaches much larger formulas.) The one to
+# take is at the elbow, where the logarithm of the error falls most for a symbol more.
 
 # %%
 law_layers = jax.tree.leaves(learned_law.result())  # bias and weight of each layer
@@ -920,9 +920,9 @@ for name, front, chosen in zip(("dx/dt", "dy/dt"), fronts, laws, strict=True):
         )
 
 # %% [markdown]
-# The structure is settled; the constants are still those of a network's approximation. So the network is thrown away, the
-# formulas are put into the solver in its place, and their constants are fitted to the observed orbits themselves. There
-# are so few of them that finite differences will do for a gradient.
+# The structure is settled; the constants are still those of a network's approximation. So the network is thrown away,
+# the formulas are put into the solver in its place, and their constants are fitted to the observed orbits themselves.
+# There are so few of them that finite differences will do for a gradient.
 
 # %%
 first_count = len(laws[0].constants)
@@ -1014,12 +1014,12 @@ figure.legend(*right_ax.get_legend_handles_labels(), loc="outside lower center",
 plt.show()
 
 # %% [markdown]
-# *Left:* five symbols are enough, and further ones buy next to nothing: what is left is the network's own error, which no
-# formula of any sense reproduces. *Right:* a start (dot) far from all data. The network knows nothing out there, cuts the
-# corners where $1+x$ and $1+y$ are small, and does not come back to where it began; the formula follows the truth all the
-# way around. This is what a formula is for. Among the data the network's orbits are good for a while, and then drift out
-# of step.
-# {doc}`neural-constitutive-laws` and {doc}`active-fluid-closures` learn a part of a law and keep what is known of the rest.
+# *Left:* five symbols are enough, and further ones buy next to nothing: what is left is the network's own error, which
+# no formula of any sense reproduces. *Right:* a start (dot) far from all data. The network knows nothing out there,
+# cuts the corners where $1+x$ and $1+y$ are small, and does not come back to where it began; the formula follows the
+# truth all the way around. This is what a formula is for. Among the data the network's orbits are good for a while, and
+# then drift out of step. {doc}`neural-constitutive-laws` and {doc}`active-fluid-closures` learn a part of a law and
+# keep what is known of the rest.
 #
 # (nde-cde)=
 # ## Irregular time series
@@ -1128,16 +1128,16 @@ plt.show()
 # (nde-equilibrium)=
 # ## No time at all
 #
-# The last family has no trajectory. Its output is the point at which $\dot z=f_\theta(z,x)-z$ comes to rest, and it does not
-# matter how one gets there. With $a=(I-\partial_zf)^{-\top}\partial_z\ell$ at $z^*$ the gradient is
+# The last family has no trajectory. Its output is the point at which $\dot z=f_\theta(z,x)-z$ comes to rest, and it
+# does not matter how one gets there. With $a=(I-\partial_zf)^{-\top}\partial_z\ell$ at $z^*$ the gradient is
 # $\partial_\theta\ell=a^\top\partial_\theta f$ {cite:p}`bai2019deep`: a linear equation, solved by iteration like the first,
 # $a\leftarrow\partial_z\ell+(\partial_zf)^\top a$, and nothing is stored on the way. It is the continuous adjoint of
 # an ODE that is run for ever.
 #
-# How far must one iterate? Take Euler's method for the ODE, $z\leftarrow z+h(f-z)$. With $h=1$ it is the plain iteration, a
-# network of equal layers; with small $h$ a neural ODE. After $k$ steps we compare two gradients of the trained layer's
-# output at one input with the exact one: backpropagation through the $k$ steps, and the implicit gradient at $z_k$ with $k$
-# steps for $a$. It is a matter of a few lines of NumPy.
+# How far must one iterate? Take Euler's method for the ODE, $z\leftarrow z+h(f-z)$. With $h=1$ it is the plain
+# iteration, a network of equal layers; with small $h$ a neural ODE. After $k$ steps we compare two gradients of the
+# trained layer's output at one input with the exact one: backpropagation through the $k$ steps, and the implicit
+# gradient at $z_k$ with $k$ steps for $a$. It is a matter of a few lines of NumPy.
 
 # %%
 trained, answers_given = solved.result()
@@ -1222,20 +1222,19 @@ plt.show()
 
 # %% [markdown]
 # *Left:* the layer's answers (colour) against Newton's method (dashed); the layer falls short where the curve is
-# steepest. *Right:* the implicit gradient is off by as much as its two iterations are from rest, and both shrink at
-# the rate of the eigenvalue of $(1-h)I+h\,\partial_zf$ nearest to the unit circle (dashed). The backpropagated one
-# follows with a delay, a factor that grows like $k$. So backpropagation through the iterations is not wrong. It is a
-# waste: it stores $k$ states for a
-# result that the last one knows. {doc}`deep-equilibrium-homotopy` finds the resting point by following an ODE of another
-# kind, and {doc}`neural-integral-equations` solves for a whole function at once.
+# steepest. *Right:* the implicit gradient is off by as much as its two iterations are from rest, and both shrink at the
+# rate of the eigenvalue of $(1-h)I+h\,\partial_zf$ nearest to the unit circle (dashed). The backpropagated one follows
+# with a delay, a factor that grows like $k$. So backpropagation through the iterations is not wrong. It is a waste: it
+# stores $k$ states for a result that the last one knows. {doc}`deep-equilibrium-homotopy` finds the resting point by
+# following an ODE of another kind, and {doc}`neural-integral-equations` solves for a whole function at once.
 #
 # ## What differs from the paper
 #
 # - A thesis of two hundred pages is reduced to five checks and one small model of each family. Rough paths, the theory
 #   of approximation beyond the flip, and the many applications are only pointed to.
 # - The neural SDE is trained by the energy distance. SDE-GANs, with a neural CDE as critic, and latent SDEs
-#   {cite:p}`li2020scalable` are the thesis' ways; both need ten to a hundred times the training of this page. It has
-#   diagonal noise, Euler's scheme, one step from one observation to the next, and data that lack none.
+#   {cite:p}`li2020scalable` are the thesis' ways, and take far more training. The one here has diagonal noise,
+#   Euler's scheme, one step from one observation to the next, and data that lack none.
 # - Symbolic regression is a complete search of formulas of up to seven symbols in two variables, not an evolution. The law
 #   to be found has five in each component, and the data were generated with little noise.
 # - A third way to the continuous adjoint lies between the two of the first figure, the *interpolated* adjoint: the solution is
@@ -1260,10 +1259,10 @@ plt.show()
 #   nearer to $\frac13$ and never below.
 # - `reprise run neural-differential-equations -p noises "[0.1, 0.3, 0.5]" -p dropped 0.5`: with more points, or more
 #   noise.
-# - `reprise sweep neural-differential-equations -p law_noise=0,0.01,0.05 -p seed=0..4`: the noise at which the formula
-#   is lost; the network's orbits suffer long before.
-# - `reprise run neural-differential-equations -p sde_steps 3000`: the autocorrelation of the generated series closes in on
-#   the dashed line, and the spread at the last times comes down to it.
+# - `reprise sweep neural-differential-equations -p law_noise=0.0,0.01,0.05 -p seed=0..4`: how much noise the
+#   formula survives, and the network's orbits.
+# - `reprise run neural-differential-equations -p sde_steps 3000`: more training should bring the
+#   autocorrelation and the spread of the generated series closer to the dashed lines.
 # - In the library: `ReversibleAdjoint` with `diffrax.PIDController`, or on a CDE through `ControlTerm(...).to_ode()`.
 #   With `SaveAt(steps=True)` the loss may look at every step.
 

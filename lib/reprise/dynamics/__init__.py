@@ -8,8 +8,9 @@ stages in a loop · ``fixed_steps`` steps along a grid · ``taylor`` higher time
 ``controlled`` equations driven by a time series · ``maps`` equations as discrete-time systems · ``chaotic`` chaotic
 systems · ``attractors`` occupation of state space, spectra · ``model_reduction`` projection and interpolation of an ODE
 layer · ``stochastic`` equations with diagonal noise: stable classes, Euler's scheme, Lyapunov exponents ·
-``neural_sde`` neural ones that read a time series, ``generative_sde`` that generate one · ``fractional_noise`` fractional Brownian motion, Markov
-approximations · ``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration ·
+``neural_sde`` neural ones that read a time series, ``generative_sde`` that generate one · ``fractional_noise``
+fractional Brownian motion, Markov approximations ·
+``integral_equations`` equations whose solution depends on itself at all times, Picard's iteration ·
 ``singular`` equations with singular points · ``elasticity`` large deformations of triangulated bodies ·
 ``active_matter`` kinetic theory of active rods · ``closures`` of its moment equations · ``homotopy`` paths that end at
 a fixed point · ``fixed_points`` layers that are fixed points.
