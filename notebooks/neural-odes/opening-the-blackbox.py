@@ -68,7 +68,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from reprise.claims import open_paper
 from reprise.data import digits
-from reprise.dynamics.explicit import Unrolled
 from reprise.dynamics.neural_ode import (
     ODEClassifier,
     evaluations,
@@ -127,7 +126,7 @@ paper = open_paper("opening-the-blackbox", globals())
 # $\dot z=\lambda z+\sin 3t$.
 
 # %%
-tsit5 = diffrax.Tsit5(scan_kind="lax")
+tsit5 = diffrax.Tsit5(scan_kind="lax")  # without reverse mode, quicker to compile
 # Programs that run for a second or less need no costly optimisation.
 LIGHT = {"xla_backend_optimization_level": 1, "xla_cpu_parallel_codegen_split_count": 1}
 rng = np.random.default_rng(seed)
@@ -227,11 +226,11 @@ train_set, validation_set, test_set = digits.splits((1200, 237, 360), seed)
 make = lambda rngs: ODEClassifier(64, dimension, hidden, 10, rngs=rngs)
 apply, shapes = functional(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
 
-unrolled = Unrolled(tsit5)  # its stages written out, quicker to compile and to run
+pair = diffrax.Tsit5()  # with reverse mode
 backprop = diffrax.RecursiveCheckpointAdjoint(checkpoints=slots)  # keeps every step
 
 
-def training_solve(field, z0, solver=unrolled, **options):
+def training_solve(field, z0, solver=pair, **options):
     """Solve over [0, 1], for reverse mode."""
     term = diffrax.ODETerm(jax.jit(lambda t, z, _: field(t, z)))
     return solve_adaptively(
@@ -254,7 +253,7 @@ def plain(field, z0, weights):
 def tracked(field, z0, weights):
     """ERNODE and SRNODE: the solver's own sums."""
     save = diffrax.SaveAt(t1=True, solver_state=True)
-    solution = training_solve(field, z0, CostTracking(unrolled), saveat=save)
+    solution = training_solve(field, z0, CostTracking(pair), saveat=save)
     costs = accumulated_costs(solution)
     return solution.ys[0], (
         weights["error"] * costs.error + weights["stiffness"] * costs.stiffness,
