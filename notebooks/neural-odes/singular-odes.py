@@ -642,9 +642,9 @@ axes[0].set(xlabel="radius $r$ / mass", ylabel="Mach number", yscale="log", xsca
 axes[0].set_xticks([3, 5, 10, 20], ["3", "5", "10", "20"])
 axes[0].set_yticks([0.3, 1, 3], ["0.3", "1", "3"])
 axes[0].minorticks_off()
-axes[0].legend(fontsize=9, loc="lower left")
 axes[1].plot(radii, np.maximum(profile_errors.T, 1e-12), color=PALETTE["blue"], lw=1)
-axes[1].axvline(true_radius, color=PALETTE["orange"], lw=1.2, label="$r_s$")
+axes[1].axvline(true_radius, color=PALETTE["orange"], lw=1.2)
+axes[1].text(1.03 * true_radius, 2e-3, "exact $r_s$", color=PALETTE["orange"])
 axes[1].set(
     xlabel="radius $r$ / mass",
     ylabel="relative error of $u$",
@@ -653,8 +653,8 @@ axes[1].set(
     ylim=(1e-9, 1e-2),
 )
 axes[1].set_xticks([3, 5, 10, 20], ["3", "5", "10", "20"])
-axes[1].legend()
 axes[1].minorticks_off()
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside upper center")
 plt.show()
 
 # %% [markdown]
