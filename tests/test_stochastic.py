@@ -78,6 +78,14 @@ def test_lyapunov_exponents_of_a_matrix_and_of_linear_noise():
     expected = np.log(np.abs(1 - 0.5 * 0.05 + 1.5 * dw)).sum() / 200
     np.testing.assert_allclose(exponent, expected, rtol=1e-4)
     assert expected * 200 < -200
+    # Additive noise must not pass for noise that multiplies the state.
+    additive = langevin(lambda z, x: 0.1 * z, lambda t: 1.5)
+    with jax.enable_x64(True):
+        exponent = jax.jit(lambda t, dw: lyapunov_exponents(additive, jnp.ones(1), t, dw))(times[:801], dw[:800, None])
+    z = 1.0
+    for noise in dw[:800]:
+        z += 0.1 * 0.05 * z + 1.5 * noise
+    assert exponent == pytest.approx(np.log(np.abs(z)) / 40, rel=1e-6)
 
 
 @pytest.fixture(scope="module")

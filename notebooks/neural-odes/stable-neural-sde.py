@@ -356,8 +356,8 @@ outcome = {job: pool.submit(perform, *arguments) for job, arguments in jobs.item
 # Beyond $\sigma = 1$ every path decays, even though the *mean* $\mathbb E z(t) = z_0e^{at}$ still grows: it is
 # carried by ever rarer and ever larger excursions.
 #
-# We do not use this formula to simulate. `lyapunov_exponents` takes Euler steps on $z$ itself, and after each one
-# adds the logarithm of the growth to a sum and scales $z$ back to one, or else $z$ would leave the range of
+# We do not use this formula to simulate. `lyapunov_exponents` takes Euler steps on $z$ itself. Whenever $z$ has grown or
+# shrunk a millionfold it is scaled back to one and the logarithm added to a sum, or else $z$ would leave the range of
 # floating-point numbers. Each path has a twin with the opposite noise, so that $\sigma W(T)/T$ cancels in the mean.
 
 # %%
