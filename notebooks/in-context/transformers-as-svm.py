@@ -127,6 +127,7 @@ from reprise.tasks.token_selection import (
     random_problem,
     selection_constraints,
 )
+from reprise.training.background import start
 from reprise.training.loop import fit
 
 jax.config.update("jax_enable_x64", True)  # small gaps decide between directions
@@ -140,19 +141,23 @@ paper = open_paper("transformers-as-svm", globals())
 # Tokens and readout $v$ are uniform on the unit sphere of $\mathbb R^d$, labels are fair coins. There is nothing to
 # generalise to; the subject is where optimisation goes. All data sets are trained at once. One more travels with them
 # for the first figure: two inputs in the plane, written into arrays of the same shape (with zeros for the other
-# coordinates and each input repeated, which changes the direction of no gradient).
+# coordinates and each input repeated, which changes the direction of no gradient). Four times as many, drawn along with
+# them, wait for the last question of this page.
 
 # %%
 key_data, key_factors, key_separate, key_choice, key_sweep, key_random = jax.random.split(
     jax.random.key(seed), 6
 )
 draw = lambda key, within: random_problem(key, inputs, tokens, dim, within=within)
-data = jax.jit(jax.vmap(draw))(
-    jax.random.split(key_data, problems + 1), jnp.array([dim] * problems + [2])
-)
+keys = [jax.random.split(key_data, problems + 1)]
+keys.append(jax.random.split(jax.random.fold_in(key_data, 0), 4 * problems))
+sizes = np.array([dim] * problems + [2] + [dim] * 4 * problems)
+every = jax.tree.map(np.asarray, jax.jit(jax.vmap(draw))(jnp.concatenate(keys), sizes))
 data = jax.tree.map(
-    lambda leaf: np.concatenate([leaf[:-1], leaf[-1:, np.arange(inputs) % 2]]), data
+    lambda leaf: np.concatenate([leaf[:problems], leaf[[problems]][:, np.arange(inputs) % 2]]),
+    every,
 )
+more_data = jax.tree.map(lambda leaf: leaf[problems + 1 :], every)
 
 # %% [markdown]
 # ## Training to infinity
@@ -532,7 +537,8 @@ paper.report(
 #
 # A run counts as *global* if it selects the best token in all $n = 6$ inputs (of $T = 8$ tokens), as *local* if it
 # selects others that satisfy the definition of local optimality, and as *undecided* if some input still has no token
-# with 99 % of the attention. Undecided runs are counted as not global.
+# with 99 % of the attention. Undecided runs are counted as not global. (`train_logits`, compiled beside `count`, is for
+# the end of this section.)
 
 
 # %%
@@ -544,7 +550,6 @@ def select(key, within):
     return logit_descent(kernel, problem.scores, rate=rate, steps=sweep_steps), problem
 
 
-@jax.jit
 def count(keys, within):
     """Of every run: whether the best tokens have been selected, whether decided, and its data set."""
     logits, problem = jax.lax.map(lambda many: select(*many), (keys, within), batch_size=64)
@@ -552,11 +557,27 @@ def count(keys, within):
     return problem, picked, jnp.all(picked == problem.best, -1), jnp.all(most >= 0.99, -1)
 
 
+@jax.vmap
+def train_logits(problem):
+    """The kernel, trained logits, tokens selected and constraints of both SVMs."""
+    kernel = logit_kernel(problem.tokens, problem.queries)
+    logits = logit_descent(kernel, problem.scores, rate=rate, steps=steps)
+    chosen, own = svm_target(problem, logits)
+    return (
+        kernel,
+        logits,
+        chosen,
+        jnp.stack([own, selection_constraints(problem, problem.best)]),
+    )
+
+
 within = np.repeat(sweep_dims, runs)
-sets, picked, found_best, decided = count(
-    jax.random.split(key_sweep, len(within)), jnp.asarray(within)
+pool = ThreadPoolExecutor(2)  # a core for each program
+counted = start(
+    pool, count, jax.random.split(key_sweep, len(within)), jnp.asarray(within), double=True
 )
-found_best, decided = np.asarray(found_best), np.asarray(decided)
+further = start(pool, train_logits, more_data, double=True)
+sets, picked, found_best, decided = counted.result()
 share = lambda yes: np.asarray(yes, float).reshape(len(sweep_dims), runs)
 at_best = share(found_best & decided)
 
@@ -623,7 +644,7 @@ paper.report("overparam-global", rises)
 # It is one of the paper's main points that convergence can be towards *locally* optimal directions rather than the
 # global one: not only other tokens, but another ray. The medians of the first experiment cannot tell. In most of its
 # data sets the tokens selected are the best ones, and the two targets are the same. So here are four times as many
-# data sets of its size, of which only those count that select other tokens than the best.
+# data sets of its size (`train_logits`), of which only those count that select other tokens than the best.
 #
 # The kernel also spares us $W$ in measuring angles. Trained from zero, $W$ is a combination of the matrices
 # $x_{it}z_i^\top$, as are both support vector machines, and the inner product of two such matrices with logits $L$ and
@@ -633,29 +654,11 @@ paper.report("overparam-global", rises)
 
 
 # %%
-@jax.jit
-@jax.vmap
-def train_logits(key):
-    """A further data set, its kernel, trained logits, the tokens selected, and the constraints of both SVMs."""
-    problem = random_problem(key, inputs, tokens, dim)
-    kernel = logit_kernel(problem.tokens, problem.queries)
-    logits = logit_descent(kernel, problem.scores, rate=rate, steps=steps)
-    chosen, own = svm_target(problem, logits)
-    return (
-        problem,
-        kernel,
-        logits,
-        chosen,
-        jnp.stack([own, selection_constraints(problem, problem.best)]),
-    )
-
-
-further = train_logits(jax.random.split(jax.random.fold_in(key_sweep, 0), 4 * problems))
-sets, kernels, logits, picked, both = jax.tree.map(np.asarray, further)
+kernels, logits, picked, both = further.result()
 cosines = []
-for i in np.flatnonzero((picked != sets.scores.argmax(-1)).any(-1)):
+for i in np.flatnonzero((picked != more_data.scores.argmax(-1)).any(-1)):
     svms = np.stack([least_norm_margin(a).point for a in both[i]])
-    by_svms = np.einsum("ntd,sde,ne->snt", sets.tokens[i], svms, sets.queries[i])
+    by_svms = np.einsum("ntd,sde,ne->snt", more_data.tokens[i], svms, more_data.queries[i])
     three = np.concatenate([logits[i][None], by_svms]).reshape(3, -1)
     inner = three @ np.linalg.solve(kernels[i], three.T)
     cosines.append(inner[0, 1:] / np.sqrt(inner[0, 0] * np.diag(inner)[1:]))
