@@ -126,30 +126,3 @@ class _Streams:
             raise AttributeError(name)
         method = getattr(nnx.RngStream, name, None)  # another distribution: drawn by JAX from a key
         return self if method is None else partial(method, self)
-
-
-def drawn(shapes: PyTree[Any], rng: np.random.Generator, members: tuple[int, ...] = ()) -> PyTree[Array]:
-    """Parameters in the standard initialisation, drawn on the host: matrices $N(0, 1/n)$ with $n$ rows, vectors zero.
-
-    For networks made of `reprise.networks.mlp.Dense` layers it is their own initialisation, without the seconds that
-    XLA takes to compile generators of random numbers.
-
-    Args:
-        shapes: a pytree of arrays or of their shapes, such as `functional` gives for `flax.nnx.eval_shape` of a module.
-        rng: source of the numbers.
-        members: leading axes, one network each; all are drawn independently.
-    """
-
-    def draw(leaf):
-        shape = (*members, *leaf.shape)
-        values = rng.normal(size=shape) / leaf.shape[0] ** 0.5 if len(leaf.shape) == 2 else np.zeros(shape)
-        return values.astype(leaf.dtype)
-
-    return jax.tree.map(draw, shapes)
-
-
-def ensemble_on_host(
-    make: Callable[[nnx.Rngs], nnx.Module], rng: np.random.Generator, members: int
-) -> tuple[Apply, PyTree[Array]]:
-    """The former name of `initialise`."""
-    return initialise(make, rng, members)
