@@ -92,6 +92,7 @@ from reprise.dynamics import explicit
 from reprise.dynamics.fixed_points import anderson, equilibrium
 from reprise.dynamics.fixed_steps import fixed_steps
 from reprise.dynamics.homotopy import fixed_point_homotopy, newton_flow
+from reprise.dynamics.looped import Looped
 from reprise.networks.functional import from_vector, functional, initialise
 from reprise.networks.mlp import MLP, Dense, count_parameters
 from reprise.plotting import PALETTE, THEORY, band, use_style
@@ -108,7 +109,7 @@ def generator(*stream):
 
 workers = ThreadPoolExecutor(2)  # programs are compiled and run two at a time
 threadpool_limits(1)  # NumPy leaves the cores to them
-rk4, heun = explicit.method(4), explicit.method(2, 2)
+rk4, heun = Looped(explicit.method(4)), explicit.method(2, 2)
 
 # %% [markdown]
 # ## All paths end at the equilibrium
@@ -144,13 +145,13 @@ def follow(weight, drives, points):
     """Homotopy paths [starts, inputs, 64, dim], and residuals along the Newton flow [inputs, 100]."""
 
     def path(drive, start):
-        field = diffrax.ODETerm(jax.jit(fixed_point_homotopy(layer, start)))
+        field = diffrax.ODETerm(fixed_point_homotopy(layer, start))
         return fixed_steps(field, rk4, lambdas, start, (weight, drive), save=lambda z: z)[1]
 
     def decay(drive, start):
         args = (weight, drive)
         save = lambda z: residual_norm(z, args)
-        field = diffrax.ODETerm(jax.jit(newton_flow(layer)))
+        field = diffrax.ODETerm(newton_flow(layer))
         return fixed_steps(field, rk4, times, start, args, save=save)[1]
 
     paths = jax.vmap(jax.vmap(path), (None, 0))(drives, points)
