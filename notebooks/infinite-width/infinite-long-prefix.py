@@ -103,7 +103,6 @@ from reprise.plotting import PALETTE, THEORY, band, use_style
 from reprise.statistics.fits import loglog_slope
 from reprise.training.loop import fit
 
-jax.config.update("jax_default_matmul_precision", "float32")  # on GPUs too, not TF32
 use_style()
 paper = open_paper("infinite-long-prefix", globals())
 rng = np.random.default_rng(seed)
