@@ -548,7 +548,7 @@ axes[1].set(
     ylabel=f"accuracy at {2 * side}×{2 * side}",
     ylim=(0.4, 1.02),
 )
-axes[1].legend(loc="center right", bbox_to_anchor=(1, 0.58))
+axes[1].legend(loc="center right", bbox_to_anchor=(1, 0.47))
 plt.show()
 
 # %% [markdown]
