@@ -19,7 +19,26 @@ from jaxtyping import Array, Float
 from reprise.dynamics.wrapped_solver import WrappedSolver
 
 
-class ExplicitRungeKutta(diffrax.AbstractSolver):
+class FixedStepSolver(diffrax.AbstractSolver):
+    """A solver without memory or error estimate, defined by its ``step`` alone."""
+
+    term_structure = diffrax.AbstractTerm
+    interpolation_cls = diffrax.LocalLinearInterpolation
+
+    def order(self, terms):
+        """Unknown (None): it depends on the coefficients."""
+        return
+
+    def func(self, terms, t0, y0, args):
+        """The right-hand side."""
+        return terms.vf(t0, y0, args)
+
+    def init(self, terms, t0, t1, y0, args):
+        """No state is carried between steps."""
+        return
+
+
+class ExplicitRungeKutta(FixedStepSolver):
     r"""The explicit method $k_i=f(t+c_ih,\,y+h\sum_{j<i}a_{ij}k_j)$, $y\leftarrow y+h\sum_ib_ik_i$, for fixed steps.
 
     As a Diffrax solver it is a pytree with the coefficients as leaves, so that they may be arguments of a compiled
@@ -35,20 +54,6 @@ class ExplicitRungeKutta(diffrax.AbstractSolver):
     a: Float[Array, "stages stages"]
     b: Float[Array, " stages"]
     c: Float[Array, " stages"]
-    term_structure = diffrax.AbstractTerm
-    interpolation_cls = diffrax.LocalLinearInterpolation
-
-    def order(self, terms):
-        """Unknown (None): it depends on the coefficients."""
-        return
-
-    def func(self, terms, t0, y0, args):
-        """The right-hand side."""
-        return terms.vf(t0, y0, args)
-
-    def init(self, terms, t0, t1, y0, args):
-        """No state is carried between steps."""
-        return
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         """One step from ``t0`` to ``t1``, without an error estimate."""

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from reprise.dynamics.explicit import ExplicitRungeKutta
+from reprise.dynamics.explicit import ExplicitRungeKutta, FixedStepSolver
 
 
-class Looped(diffrax.AbstractSolver):
+class Looped(FixedStepSolver):
     r"""A Runge-Kutta method in which each stage needs only the one before: $k_i=f(t+c_ih,\,y+a_ihk_{i-1})$.
 
     The steps are those of the method it was made of, up to rounding. Euler's, Heun's and the classical fourth-order
@@ -32,26 +32,12 @@ class Looped(diffrax.AbstractSolver):
     a: Float[np.ndarray, " stages"]
     b: Float[np.ndarray, " stages"]
     c: Float[np.ndarray, " stages"]
-    term_structure = diffrax.AbstractTerm
-    interpolation_cls = diffrax.LocalLinearInterpolation
 
     def __init__(self, method: ExplicitRungeKutta):
         lower = np.tril(method.a, -1)
         self.a, self.b, self.c = np.append(0.0, np.diagonal(lower, -1)), method.b, method.c
         if np.any(np.tril(lower, -2)):
             raise ValueError("a stage of this method needs more than the stage before: take the method as it is")
-
-    def order(self, terms):
-        """Unknown (None): it depends on the coefficients."""
-        return
-
-    def func(self, terms, t0, y0, args):
-        """The right-hand side."""
-        return terms.vf(t0, y0, args)
-
-    def init(self, terms, t0, t1, y0, args):
-        """No state is carried between steps."""
-        return
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         """One step from ``t0`` to ``t1``, without an error estimate."""
