@@ -464,17 +464,17 @@ for variance in variances:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Left: distance to ridge against its strength, three curves with minima that move right as noise grows. Right: the fitted strength against the noise variance, near the identity line and slightly above it."}}
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 3.6))
-colors = [PALETTE[name] for name in ("cyan", "green", "blue", "purple", "brown")]
-for variance, color, best in zip(variances, colors, fitted, strict=False):
+colors = plt.cm.Blues(np.linspace(0.45, 0.95, len(variances)))  # all are transformers
+for variance, color, best in zip(variances, colors, fitted, strict=True):
     axes[0].plot(strengths, curves[variance], color=color, label=rf"$\sigma^2 = {variance:g}$")
     axes[0].plot(best, curves[variance].min(), "o", color=color)
-    axes[0].axvline(variance, color=color, ls=":", lw=1.2)
+    axes[0].axvline(variance, ymax=0.7, color=color, ls=":", lw=1.6)
     axes[1].plot(variance, best, "o", color=color, ms=8)
 axes[0].set(
     xlabel=r"ridge strength $\lambda$", ylabel="SPD(transformer, ridge)", xscale="log",
-    yscale="log",
+    yscale="log", ylim=(None, 20),
 )  # fmt: skip
-axes[0].legend(loc="lower left")
+axes[0].legend(loc="upper right")
 ends = np.array([0.05, 2.0])
 axes[1].plot(ends, ends, color=THEORY, ls="--", label=r"Bayes: $\lambda = \sigma^2$")
 axes[1].set(

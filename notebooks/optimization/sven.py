@@ -603,10 +603,10 @@ leading, following, both, _ = (losses[:, -1] for losses in by_part.values())
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Training loss on the curve against passes for steps with four sets of singular directions: with the first eight it falls, with the following eight it stays high, with the first sixteen it falls as far as with all."}}
 fig, ax = plt.subplots()
-for (name, losses), color in zip(
-    by_part.items(), ("cyan", "red", "purple", "blue"), strict=True
-):
-    band(ax, np.arange(epochs + 1), losses, PALETTE[color], label=name)
+looks = [("cyan", "-"), ("red", "-"), ("purple", "--"), ("blue", "-")]
+for (name, losses), (color, style) in zip(by_part.items(), looks, strict=True):
+    line = {"ls": style, "zorder": 3 if style == "--" else 2}  # the dashed one lies on another
+    band(ax, np.arange(epochs + 1), losses, PALETTE[color], label=name, **line)
 adam = np.exp(np.log(best["curve"]["Adam"][:, -1, 0]).mean())
 ax.axhline(adam, color=PALETTE["orange"], ls=":", label="Adam at the end")
 ax.set(xlabel="passes over the data", ylabel="training loss", yscale="log", title="curve")
