@@ -10,13 +10,13 @@ parameter, with the blocks along the leading axis, and run in a scan: compiling 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from reprise.networks.mlp import Dense
 
@@ -140,28 +140,6 @@ class Transformer(nnx.Module):
 
     def _split(self, x):
         return jnp.moveaxis(x.reshape(*x.shape[:-1], self.heads, -1), -2, -3)
-
-
-def draw_parameters(shapes: PyTree[Any], rng: np.random.Generator) -> PyTree[np.ndarray]:
-    """A `Transformer`'s parameters drawn on the host, from the distributions that its constructor draws from.
-
-    Nothing is compiled, which for a small network takes longer than to train it.
-
-    Args:
-        shapes: of the parameters, such as `reprise.networks.functional.functional` gives for `flax.nnx.eval_shape` of
-            a transformer.
-        rng: NumPy's generator.
-    """
-
-    def draw(path, leaf):
-        name = jax.tree_util.keystr(path)
-        if any(part in name for part in ("bias", "shift", "gain")):
-            return np.full(leaf.shape, "gain" in name, np.float32)
-        fan_in = leaf.shape[-1] if "positions" in name else leaf.shape[-2]
-        into = 2 * leaf.shape[0] if "merge" in name or "down" in name else 1
-        return (rng.normal(size=leaf.shape) / np.sqrt(fan_in * into)).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def normalise(h: Float[Array, "*batch width"], floor: float = 1e-5) -> Float[Array, "*batch width"]:
