@@ -41,7 +41,7 @@
 # The first sums run over the context, the second ones over the prefix: $O((m+L)\,L\,d)$ operations for $L$ tokens.
 # Suppose there is a feature map with $\phi(q)^\top\phi(k) = e^{q^\top k/\sqrt d}$. Then the queries factor out,
 #
-# $$\begin{gathered} \sum_i e^{q^\top k_i/\sqrt d}\,v_i = \phi(q)^\top Z, \quad Z = \sum_i\phi(k_i)\,v_i^\top, \\[4pt]
+# $$\begin{gathered} \sum_i e^{q^\top k_i/\sqrt d}\,v_i = \phi(q)^\top Z, \quad Z = \sum_i\phi(k_i)\,v_i^\top, \cr
 #   \sum_i e^{q^\top k_i/\sqrt d} = \phi(q)^\top k, \quad k = \sum_i\phi(k_i), \end{gathered} \tag{2}$$
 #
 # and what is left of the prefix, of any length, is $Z$ and $k$: the device of linear attention
@@ -261,7 +261,7 @@ plt.show()
 # Jacobian $J$ of all outputs with respect to all $w_r$ and the kernel $H = JJ^\top$,
 #
 # $$\begin{gathered} \text{each } w_r \text{ moves by } O(m^{-1/2}), \qquad
-#   \frac{\lVert H_t - H_0\rVert}{\lVert H_0\rVert} = O(m^{-1/2}), \\[4pt]
+#   \frac{\lVert H_t - H_0\rVert}{\lVert H_0\rVert} = O(m^{-1/2}), \cr
 #   \mathcal L_t \le \Bigl(1 - \frac{\lambda_{\min}}{\lambda_{\max}}\Bigr)^t\mathcal L_0 \end{gathered} \tag{6}$$
 #
 # with steps $\eta = 1/\lambda_{\max}$, the eigenvalues being those of $H_0$. The last statement is the paper's linear
@@ -273,7 +273,7 @@ plt.show()
 # limit follows:
 #
 # $$\begin{gathered} H_\infty(x, x') = e^{s^2x^\top x'}\bigl[(1 + s^2x^\top x')\,I + \mu x^\top + x'\mu^\top
-#   + (x^\top x')\,\mu\mu^\top\bigr], \\[4pt] \frac{\lVert H_0-H_\infty\rVert}{\lVert H_\infty\rVert} = O(m^{-1/2}),
+#   + (x^\top x')\,\mu\mu^\top\bigr], \cr \frac{\lVert H_0-H_\infty\rVert}{\lVert H_\infty\rVert} = O(m^{-1/2}),
 #   \end{gathered} \tag{7}$$
 #
 # a $d\times d$ block for every pair of queries (`softmax_readout_limit`). Signs of both kinds matter here: moving $w_r$

@@ -123,7 +123,7 @@ paper = open_paper("neural-network-svm-equivalence", globals())
 # robustness. Pixels are rescaled by one factor so that $\lVert x\rVert^2$ averages $d = 64$; the kernel's diagonal
 # then averages 1. For two layers of ReLU units without biases it is elementary,
 #
-# $$\begin{gathered} \Theta(x, x') = \frac{\lVert x\rVert\lVert x'\rVert}{2\pi d}\,h(u), \qquad u = \cos\angle(x, x'), \\[4pt]
+# $$\begin{gathered} \Theta(x, x') = \frac{\lVert x\rVert\lVert x'\rVert}{2\pi d}\,h(u), \qquad u = \cos\angle(x, x'), \cr
 #   h(u) = 2u\,(\pi - \arccos u) + \sqrt{1-u^2}, \end{gathered} \tag{4}$$
 #
 # and is the sum of two parts, one from each layer's gradients: $\Theta_2 = \mathbb E[\sigma\sigma']$ from the last
