@@ -21,11 +21,11 @@
 #
 # | family | equation | discrete relative | models | continues in |
 # |---|---|---|---|---|
-# | {ref}`neural ODE <nde-flip>` | $\mathrm dz=f_\theta(t,z)\,\mathrm dt$ | residual network | a map, a flow of densities | {doc}`opening-the-blackbox`, {doc}`singular-odes`, {doc}`rectified-flow` |
-# | {ref}`the same, as physics <nde-law>` | $\mathrm du=f_\theta(u)\,\mathrm dt$ | | an unknown law | {doc}`neural-constitutive-laws`, {doc}`active-fluid-closures` |
-# | {ref}`neural CDE <nde-cde>` | $\mathrm dz=f_\theta(z)\,\mathrm dX$ | recurrent network | a function of a series $X$ | {doc}`stable-neural-sde`, {doc}`generalized-teacher-forcing` |
-# | {ref}`neural SDE <nde-sde>` | $\mathrm dz=\mu_\theta\,\mathrm dt+\sigma_\theta\,\mathrm dW$ | generative network | a distribution over series | {doc}`stable-neural-sde`, {doc}`fractional-noise-sde` |
-# | {ref}`equilibrium <nde-equilibrium>` | $z^*=f_\theta(z^*,x)$ | network of infinite depth | an implicit function | {doc}`deep-equilibrium-homotopy`, {doc}`neural-integral-equations` |
+# | {ref}`neural ODE <nde-flip>` | $\mathrm dz=f_\theta(t,z)\,\mathrm dt$ | residual network | a map, a flow of densities | {doc}`cheap solves <opening-the-blackbox>`, {doc}`singular equations <singular-odes>`, {doc}`rectified flow <rectified-flow>` |
+# | {ref}`the same, as physics <nde-law>` | $\mathrm du=f_\theta(u)\,\mathrm dt$ | | an unknown law | {doc}`constitutive laws <neural-constitutive-laws>`, {doc}`closures <active-fluid-closures>` |
+# | {ref}`neural CDE <nde-cde>` | $\mathrm dz=f_\theta(z)\,\mathrm dX$ | recurrent network | a function of a series $X$ | {doc}`stable SDEs <stable-neural-sde>`, {doc}`teacher forcing <generalized-teacher-forcing>` |
+# | {ref}`neural SDE <nde-sde>` | $\mathrm dz=\mu_\theta\,\mathrm dt+\sigma_\theta\,\mathrm dW$ | generative network | a distribution over series | {doc}`stable SDEs <stable-neural-sde>`, {doc}`fractional noise <fractional-noise-sde>` |
+# | {ref}`equilibrium <nde-equilibrium>` | $z^*=f_\theta(z^*,x)$ | network of infinite depth | an implicit function | {doc}`homotopies <deep-equilibrium-homotopy>`, {doc}`integral equations <neural-integral-equations>` |
 #
 # Behind all of them stands one numerical question: a solver takes hundreds of small steps, and training needs the
 # gradient through every one. Two answers compete, one exact and hungry for memory, the other frugal and inexact, and
